@@ -1,0 +1,101 @@
+"""Where things lie in the store. The only place that writes keys.
+
+Rules that every S3 server and every file system can keep: ASCII, short segments, and no key that is also the prefix
+of another. Only ids and numbers are in a key, never a name that somebody sent.
+"""
+
+from __future__ import annotations
+
+from fractureai.domain.study import check_id, check_site
+
+
+def study_prefix(site: str, study_id: str) -> str:
+    """The prefix all objects of a study share, with its trailing slash."""
+    return f"sites/{check_site(site)}/studies/{check_id(study_id)}/"
+
+
+def study_json(site: str, study_id: str) -> str:
+    """What the study is made of; written when it is accepted. From it a lost ledger is rebuilt."""
+    return study_prefix(site, study_id) + "study.json"
+
+
+def source(site: str, study_id: str, number: int) -> str:
+    """The file as received."""
+    return study_prefix(site, study_id) + f"source/{_number(number)}"
+
+
+def image_png(site: str, study_id: str, number: int) -> str:
+    """The normalised image: 8 bit, bones bright, long side limited."""
+    return study_prefix(site, study_id) + f"images/{_number(number)}.png"
+
+
+def attention_map(site: str, study_id: str, number: int) -> str:
+    """The coarse Grad-CAM map of an image, as 8-bit PNG over the network's canvas."""
+    return study_prefix(site, study_id) + f"images/{_number(number)}.map.png"
+
+
+def heat_png(site: str, study_id: str, number: int) -> str:
+    """The heat map as a transparent PNG to lay over the image."""
+    return study_prefix(site, study_id) + f"images/{_number(number)}.heat.png"
+
+
+def overlay_jpg(site: str, study_id: str, number: int) -> str:
+    """Image, heat map and ROI box in one picture."""
+    return study_prefix(site, study_id) + f"images/{_number(number)}.overlay.jpg"
+
+
+def roi_png(site: str, study_id: str, number: int) -> str:
+    """The region of interest, cut out."""
+    return study_prefix(site, study_id) + f"images/{_number(number)}.roi.png"
+
+
+def classification_json(site: str, study_id: str) -> str:
+    """Output of the stage ``classify``."""
+    return study_prefix(site, study_id) + "classification.json"
+
+
+def detection_json(site: str, study_id: str) -> str:
+    """Output of the stage ``detect``."""
+    return study_prefix(site, study_id) + "detection.json"
+
+
+def explanation_json(site: str, study_id: str) -> str:
+    """Output of the stage ``explain``."""
+    return study_prefix(site, study_id) + "explanation.json"
+
+
+def report_pdf(site: str, study_id: str) -> str:
+    """The report for people."""
+    return study_prefix(site, study_id) + "report.pdf"
+
+
+def result_json(site: str, study_id: str) -> str:
+    """The result for machines; written last, it vouches for everything else."""
+    return study_prefix(site, study_id) + "result.json"
+
+
+def batch_upload(site: str, batch_id: str, number: int) -> str:
+    """A file of a batch as received, until the intake task has made studies of it."""
+    return f"sites/{check_site(site)}/batches/{check_id(batch_id)}/uploads/{_number(number)}"
+
+
+def batch_member(site: str, batch_id: str, upload: int, member: int) -> str:
+    """A file out of an archive of a batch, until it lies under its study."""
+    return f"sites/{check_site(site)}/batches/{check_id(batch_id)}/members/{_number(upload)}/{_number(member)}"
+
+
+def batch_file_prefixes(site: str, batch_id: str) -> tuple[str, str]:
+    """What the files of a batch begin with, as received and out of archives; ``batch.json`` is not among them."""
+    folder = f"sites/{check_site(site)}/batches/{check_id(batch_id)}"
+    return f"{folder}/uploads/", f"{folder}/members/"
+
+
+def batch_json(site: str, batch_id: str) -> str:
+    """What the batch is made of; written when it is accepted."""
+    return f"sites/{check_site(site)}/batches/{check_id(batch_id)}/batch.json"
+
+
+def _number(number: int) -> str:
+    if number < 1:
+        raise ValueError(f"numbers start at 1, got {number}")
+    return f"{number:05d}"

@@ -1,0 +1,228 @@
+"""What the stages and the web need of the ledger, in the parts it has. Contract tests hold every ledger to this.
+
+Every method is one transaction; all raise ``TransientFailure('ledger_unavailable')``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from fractureai.domain.reasons import Reason
+from fractureai.domain.records import (
+    ALL_STUDIES,
+    BatchClaim,
+    BatchRow,
+    Claim,
+    Delivery,
+    Due,
+    Event,
+    FinishedPage,
+    KeyedRequest,
+    OpenUpload,
+    Page,
+    StudyFilter,
+    StudyRow,
+    Verdict,
+    WorklistOrder,
+)
+from fractureai.domain.study import Assessment, Batch, Stage, Study, Upload, WorkState
+
+
+class IntakeLedger(Protocol):
+    """How work comes in."""
+
+    def accept_batch(
+        self, batch: Batch, *, publish_due_at_s: float, request: KeyedRequest | None = None
+    ) -> KeyedRequest | None:
+        """Record a batch to be unpacked. Idempotent by ``batch_id``.
+
+        Returns
+        -------
+        The request that had the same key before, if there is one: then nothing was recorded.
+        """
+
+    def accept_study(
+        self, study: Study, *, publish_due_at_s: float, request: KeyedRequest | None = None
+    ) -> KeyedRequest | None:
+        """Record a study (and, if it is new, its batch as unpacked) open at the first stage. Idempotent by id.
+
+        Returns
+        -------
+        As :meth:`accept_batch`.
+        """
+
+    def earlier_request(self, key: str, *, site: str, now_s: float) -> KeyedRequest | None:
+        """The request that came with this key in the last ``REQUEST_KEPT_S``."""
+
+    def forget_requests(self, *, before_s: float) -> int:
+        """Forget keys that came before; returns how many."""
+
+    def claim_batch(self, batch_id: str, *, owner: str, now_s: float, lease_s: float) -> BatchClaim | None:
+        """Lease the unpacking; ``None`` if it is done, or somebody else holds it."""
+
+    def unpacked(
+        self, claim: BatchClaim, studies: Sequence[Study], rejected: Sequence[tuple[str, Reason]], *, now_s: float
+    ) -> bool:
+        """Record the studies of a batch, due at once, and close its unpacking. ``False`` if the lease was lost."""
+
+    def fail_batch(self, claim: BatchClaim, reason: Reason, *, now_s: float) -> bool:
+        """Close the unpacking as failed."""
+
+    def retry_batch(self, claim: BatchClaim, *, due_at_s: float) -> bool:
+        """Give the lease back; due again at ``due_at_s``."""
+
+    def batches_to_clean(self, *, unpacked_before_s: float, limit: int) -> list[Batch]:
+        """Batches that were unpacked by then and whose uploads may still lie in the store."""
+
+    def cleaned(self, batch_id: str) -> None:
+        """The uploads of a batch are gone from the store."""
+
+
+class UploadLedger(Protocol):
+    """Uploads that are sent file by file, until they are complete."""
+
+    def begin_upload(self, batch_id: str, *, site: str, now_s: float) -> None:
+        """Record that an upload has begun."""
+
+    def arrived(self, batch_id: str, upload: Upload, *, site: str, now_s: float) -> bool:
+        """Record a file, in the place of one with its number. ``False`` if the upload has expired."""
+
+    def open_upload(self, batch_id: str, *, site: str) -> OpenUpload | None:
+        """An upload that is not complete; ``None`` if there is none at this site."""
+
+    def complete_upload(self, batch: Batch, *, publish_due_at_s: float) -> bool:
+        """Record the batch an upload has become; ``False``, and nothing recorded, if the upload has expired."""
+
+    def expire_uploads(self, *, touched_before_s: float, limit: int) -> list[tuple[str, str]]:
+        """Close uploads that nothing was added to since then, and list ``(site, batch_id)`` of all that are closed:
+        what they brought can be deleted.
+        """
+
+    def forget_upload(self, batch_id: str) -> None:
+        """Forget an expired upload whose files are gone."""
+
+
+class WorkLedger(Protocol):
+    """The work on studies: leases, and what becomes of them."""
+
+    def claim(self, study_id: str, stage: Stage, *, owner: str, now_s: float, lease_s: float) -> Claim | None:
+        """Lease one stage, counting the attempt. ``None`` if the study is elsewhere, final, or leased by another."""
+
+    def advance(self, claim: Claim, *, now_s: float, due_at_s: float) -> bool:
+        """The stage is done; the next one is open, to be published if nothing has moved by ``due_at_s``.
+        ``False`` if the lease was lost: then do nothing more.
+        """
+
+    def finish(
+        self,
+        claim: Claim,
+        state: WorkState,
+        *,
+        now_s: float,
+        assessment: Assessment | None,
+        region: str | None,
+        max_fracture_probability: float | None,
+        reasons: Sequence[Reason],
+    ) -> bool:
+        """Close the study for good. ``False`` if the lease was lost."""
+
+    def retry(self, claim: Claim, reason: Reason, *, now_s: float, due_at_s: float) -> bool:
+        """Give the lease back after a transient failure; the reconciler publishes again at ``due_at_s``."""
+
+    def reopen(self, study_id: str, *, site: str, now_s: float) -> bool:
+        """A person wants a failed study tried again, from its first unfinished stage, with a fresh count."""
+
+    def reopen_batch(self, batch_id: str, *, site: str, now_s: float) -> int:
+        """The same for all failed studies of a batch, and for its unpacking; returns how many were opened again."""
+
+    def due_studies(self, *, now_s: float, due_before_s: float, limit: int) -> list[Due]:
+        """Open studies, not leased at ``now_s``, that were to be published before ``due_before_s``, oldest first.
+        Asks only for what is open.
+        """
+
+    def due_batches(self, *, now_s: float, due_before_s: float, limit: int) -> list[str]:
+        """Batches whose unpacking should be in the queue; as :meth:`due_studies`."""
+
+    def published(self, study_ids: Sequence[str], *, due_again_at_s: float) -> None:
+        """Messages were sent; look again at ``due_again_at_s`` if nothing has moved by then."""
+
+    def published_batch(self, batch_id: str, *, due_again_at_s: float) -> None:
+        """The same for a batch."""
+
+
+class ReadingLedger(Protocol):
+    """What people and machines ask, and what people say to it."""
+
+    def study(self, study_id: str, *, site: str) -> StudyRow | None:
+        """One row; ``None`` if there is none at this site."""
+
+    def sources(self, study_id: str, *, site: str) -> Study | None:
+        """What was accepted, with its files; ``None`` if there is none at this site."""
+
+    def batch(self, batch_id: str, *, site: str) -> BatchRow | None:
+        """One batch with counts; ``None`` if there is none at this site."""
+
+    def studies(
+        self,
+        *,
+        site: str,
+        which: StudyFilter = ALL_STUDIES,
+        order: WorklistOrder = WorklistOrder.NEWEST,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> Page:
+        """A page of the worklist; a cursor goes on with the order it came from. Raises ``ValueError`` if it is none."""
+
+    def finished_since(self, *, site: str, cursor: str, limit: int) -> FinishedPage:
+        """Everything that became final after ``cursor`` (``""``: ever), in that order, and never one too few: a study
+        becomes final and gets its place in one transaction, and places are visible in their order. A study that was
+        tried again comes again; a cursor of another ledger starts from the beginning.
+        """
+
+    def history(self, study_id: str, *, site: str) -> list[Event]:
+        """What was done when, oldest first."""
+
+    def open_count(self) -> int:
+        """How many studies are open, over all sites."""
+
+    def add_verdict(self, verdict: Verdict, *, site: str) -> bool:
+        """Keep a reader's word; ``False`` if there is no such study at this site."""
+
+    def verdicts(self, study_id: str, *, site: str) -> list[Verdict]:
+        """What readers said of a study, oldest first."""
+
+
+class Outbox(Protocol):
+    """The news of finished studies, one delivery each, recorded in the transaction that finishes the study."""
+
+    def due_deliveries(self, *, now_s: float, limit: int) -> list[str]:
+        """Deliveries whose time has come, longest due first."""
+
+    def published_deliveries(self, delivery_ids: Sequence[str], *, due_again_at_s: float) -> None:
+        """Messages were sent; look again then."""
+
+    def claim_delivery(self, delivery_id: str, *, now_s: float, lease_s: float) -> Delivery | None:
+        """Lease it, counting the attempt; ``None`` if it is over, or somebody else holds it."""
+
+    def delivered(self, delivery: Delivery, *, now_s: float) -> None:
+        """It was taken."""
+
+    def postpone_delivery(self, delivery: Delivery, error: str, *, due_at_s: float) -> None:
+        """It was not taken; try again then."""
+
+    def give_up_delivery(self, delivery: Delivery, error: str, *, now_s: float) -> None:
+        """It was not taken, and will not be tried again of itself."""
+
+    def undelivered(self, *, site: str, limit: int) -> list[Delivery]:
+        """Deliveries that are not over or were given up, the newest first."""
+
+    def retry_delivery(self, delivery_id: str, *, site: str, now_s: float) -> bool:
+        """A person wants one tried again, with a fresh count; ``False`` unless it was given up."""
+
+
+class Ledger(IntakeLedger, UploadLedger, WorkLedger, ReadingLedger, Outbox, Protocol):
+    """The state of the work."""
+
+    def close(self) -> None:
+        """Give connections back."""

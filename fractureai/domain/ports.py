@@ -1,0 +1,214 @@
+"""What the stages need of the world, as protocols. Adapters implement them; contract tests hold every one to this."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from fractureai.domain.card import ModelCard
+from fractureai.domain.ledger import Ledger as Ledger
+from fractureai.domain.radiograph import Header, Radiograph
+from fractureai.domain.reasons import Reason
+from fractureai.domain.result import ImageResult, StudyResult
+from fractureai.domain.scores import FractureReading, ModelIdentity, RegionReading
+from fractureai.domain.study import Stage, Study
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """What a finished write reports."""
+
+    key: str
+    size_bytes: int
+    sha256: str
+
+
+class Sink(Protocol):
+    """A write in progress. Nothing is visible under the key before :meth:`commit`; hashing happens on the way."""
+
+    def write(self, chunk: bytes, /) -> int:
+        """Append; returns ``len(chunk)``. Raises ``TransientFailure`` if the store is away or full."""
+
+    def commit(self) -> StoredObject:
+        """Make the object visible and durable, whole."""
+
+    def abort(self) -> None:
+        """Forget it; safe to call at any time, also after :meth:`commit` (then it does nothing)."""
+
+
+class ObjectStore(Protocol):
+    """Bytes under keys (``fractureai.domain.keys``). Every method raises ``TransientFailure('store_unavailable')`` when
+    the store is away; writing the same key again replaces the object, atomically.
+    """
+
+    def sink(self, key: str) -> Sink:
+        """Begin a streamed write."""
+
+    def put(self, key: str, data: bytes) -> StoredObject:
+        """Write a small object whole."""
+
+    def get(self, key: str) -> bytes:
+        """Read a small object whole. Raises ``KeyError`` if there is none."""
+
+    def open(self, key: str) -> AbstractContextManager[BinaryIO]:
+        """Read as a stream. Raises ``KeyError`` if there is none."""
+
+    def size_bytes(self, key: str) -> int | None:
+        """The object's size; ``None`` if there is none."""
+
+    def as_file(self, key: str) -> AbstractContextManager[Path]:
+        """A path another process can read while the context is open. Raises ``KeyError`` if there is none."""
+
+    def copy(self, source: str, target: str) -> None:
+        """The same bytes under another key too, without their passing through us. Raises ``KeyError`` if there is no
+        ``source``.
+        """
+
+    def delete(self, key: str) -> None:
+        """Remove it; nothing happens if there is none."""
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """All keys that start with ``prefix``, in no order. For repair only, never on the way of the work."""
+
+
+class Decoder(Protocol):
+    """Pixels out of untrusted files."""
+
+    def decode(self, path: Path) -> Radiograph:
+        """Read one radiograph, by content, never by name. Raises ``RejectedInput`` with the reason."""
+
+    def group_of(self, path: Path) -> str:
+        """What views of one study share: the StudyInstanceUID of a DICOM file, ``""`` for anything else. Cheap."""
+
+    def close(self) -> None:
+        """End the decoding child."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One member of an archive: its name for people, and how to read it."""
+
+    name: str
+    number: int
+
+
+class ArchiveReader(Protocol):
+    """Members out of an untrusted ZIP."""
+
+    def is_archive(self, path: Path) -> bool:
+        """By content."""
+
+    def members(self, path: Path) -> tuple[list[Member], list[tuple[str, Reason]]]:
+        """What to read, in order, and what was skipped and why. Raises ``RejectedInput``."""
+
+    def extract(self, path: Path, member: Member, sink: Sink) -> None:
+        """Stream one member, within the limits. Raises ``RejectedInput``."""
+
+
+class ImageCodec(Protocol):
+    """Our own small images: artifacts between the stages and pictures for people."""
+
+    def encode_grey(self, pixels: npt.NDArray[np.uint8]) -> bytes:
+        """``(H, W)`` uint8 to PNG, fast rather than small."""
+
+    def decode_grey(self, data: bytes) -> npt.NDArray[np.uint8]:
+        """Back to ``(H, W)`` uint8."""
+
+    def heat(self, attention: npt.NDArray[np.float32]) -> bytes:
+        """``(H, W)`` float32 in 0..1 to a transparent PNG in a colour map that is safe for the colour-blind."""
+
+    def overlay(
+        self,
+        pixels: npt.NDArray[np.uint8],
+        attention: npt.NDArray[np.float32],
+        roi_px: tuple[int, int, int, int] | None,
+    ) -> bytes:
+        """Image, heat map and dashed ROI box in one JPEG. ``roi_px`` on the grid of ``pixels``."""
+
+
+class RegionModel(Protocol):
+    """The region classifier with its card."""
+
+    @property
+    def card(self) -> ModelCard: ...
+
+    @property
+    def identity(self) -> ModelIdentity: ...
+
+    def read(self, images: Sequence[npt.NDArray[np.uint8]]) -> list[RegionReading]:
+        """One reading an image; images are ``(H, W)`` uint8, bones bright, of any size."""
+
+
+class FractureModel(Protocol):
+    """The fracture model of one region with its card."""
+
+    @property
+    def card(self) -> ModelCard: ...
+
+    @property
+    def identity(self) -> ModelIdentity: ...
+
+    def read(self, images: Sequence[npt.NDArray[np.uint8]]) -> list[FractureReading]:
+        """One reading an image; images are ``(H, W)`` uint8, bones bright, of any size."""
+
+
+class Models(Protocol):
+    """The models at hand, loaded on first use."""
+
+    def region(self) -> RegionModel:
+        """The region classifier. Raises ``BrokenDeployment`` if it is missing or its hash is wrong."""
+
+    def fracture(self, region: str) -> FractureModel | None:
+        """The model of a region; ``None`` if there is none."""
+
+    def cards(self) -> list[tuple[ModelCard, ModelIdentity]]:
+        """Every card, without loading weights."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReportImage:
+    """The pictures of one view for the report; ``None`` where the file could not be read or was not assessed."""
+
+    result: ImageResult
+    header: Header | None
+    image_png: bytes | None
+    overlay_jpg: bytes | None
+    roi_png: bytes | None
+
+
+class ReportWriter(Protocol):
+    """The report for people."""
+
+    def write(self, study: Study, result: StudyResult, images: Sequence[ReportImage]) -> bytes:
+        """PDF bytes; the same for the same input."""
+
+
+class Queue(Protocol):
+    """Ids on their way to workers. May lose everything at any moment; the ledger remembers."""
+
+    def publish_study(self, study_id: str, stage: Stage) -> None:
+        """Queue the chain from ``stage`` on. Raises ``TransientFailure('queue_unavailable')``: then it is unknown
+        whether it was sent.
+        """
+
+    def publish_batch(self, batch_id: str) -> None:
+        """Queue the unpacking of a batch."""
+
+    def publish_delivery(self, delivery_id: str) -> None:
+        """Queue the news of a finished study."""
+
+    def is_idle(self) -> bool:
+        """Whether nothing is waiting and nothing is with a worker."""
+
+
+class Notifier(Protocol):
+    """Whoever wants to be called when a study is final."""
+
+    def notify(self, delivery_id: str, body: bytes) -> None:
+        """Hand over the news. Raises ``TransientFailure('receiver_unavailable')`` unless it was taken."""

@@ -1,0 +1,89 @@
+"""One table of every reason an outcome can carry: a code for machines, a sentence for people.
+
+A sentence says what was found and what to do about it. It is shown on pages, in the PDF, in JSON and on the
+command line, so it never holds patient data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+_TABLE: dict[str, str] = {
+    # The file itself.
+    "empty_file": "The file is empty. Send it again; the transfer may have been cut off.",
+    "unknown_type": "This is not a DICOM, PNG, JPEG, TIFF or WebP image. Export the radiograph as one of these.",
+    "damaged": "The file is damaged or incomplete and cannot be read. Export and send it again.",
+    "too_many_bytes": "The file is larger than this service accepts. Send one image per file.",
+    "too_many_pixels": "The image has more pixels than this service accepts. Export it at a lower resolution.",
+    "too_small": "The image is too small to read a bone on. Send the original radiograph, not a thumbnail.",
+    "multi_frame": "The file holds several frames or an animation. Send single radiographs.",
+    "no_pixels": "The DICOM file holds no image. Send the image objects of the study.",
+    "not_a_radiograph": "This is not a plain radiograph. Send CR or DX images of a limb.",
+    "colour_image": "The picture is in colour; radiographs are greyscale. Send the original radiograph.",
+    "blank_image": "The image shows nothing: all its pixels are nearly the same. Check the export.",
+    "unsupported_encoding": "The pixels are stored in a way this service cannot decode. Export without compression.",
+    "decoder_timeout": "The file took too long to decode and was given up. Export and send it again.",
+    "decoder_memory": "Decoding the file needed more memory than is allowed. Export it at a lower resolution.",
+    "decoder_crashed": "The file made the image decoder stop. It is probably damaged; export and send it again.",
+    # Archives and batches.
+    "archive_encrypted": "The archive is protected by a password. Send it without.",
+    "archive_too_many": "The archive has more members than this service accepts. Split it.",
+    "archive_too_large": "The archive unpacks to more than this service accepts. Split it.",
+    "archive_nested": "An archive inside an archive is not opened. Unpack the inner one and send its files.",
+    "archive_member_skipped": "This archive member is not an image and was skipped.",
+    "duplicate_file": "The same file is in this batch already. It is read once.",
+    "no_images": "There was nothing to read: not one image among what was sent.",
+    "too_many_files": "There are more files in one request than this service accepts. Send several requests.",
+    # The assessment.
+    "out_of_scope": "The picture does not look like the limb radiographs this system knows. It was not assessed.",
+    "unsure_region": "The region of the body could not be told with enough certainty. It was not assessed.",
+    "no_model_for_region": "There is no fracture model for this region. It was not assessed.",
+    "body_part_mismatch": "The body part in the DICOM header is not the region seen in the picture. Check the header.",
+    "body_part_out_of_scope": "The DICOM header names a part of the body that this system does not read.",
+    "views_not_assessed": "Not every view of the study could be assessed; read those views without this system.",
+    "models_disagree": "The readings of this image vary too much to call it normal.",
+    "near_threshold": "The probability lies between the two thresholds: neither a clear finding nor a clear absence.",
+    # Our own failures.
+    "attempts_exhausted": "The analysis did not finish in three attempts. An operator can look at it and retry.",
+    "store_unavailable": "The image store could not be reached.",
+    "store_full": "The image store is full. An operator has to make room; nothing was accepted.",
+    "ledger_unavailable": "The database could not be reached.",
+    "queue_unavailable": "The queue could not be reached; the work is remembered and starts when it is back.",
+    "receiver_unavailable": "Whoever is to be told of finished studies did not take the message.",
+    "server_unreachable": "The service could not be reached or is busy. Nothing was lost; try again.",
+    "refused_by_server": "The service refused the request.",
+    "artifact_missing": "A file this stage needs is missing from the store.",
+    "broken_deployment": "The installation lacks something, such as a model. When an operator has mended it, retry.",
+    "internal_error": "The analysis met an unexpected error. An operator can find it in the log by the study's id.",
+}
+
+REASONS: Mapping[str, str] = MappingProxyType(_TABLE)
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why something came out as it did: a code of :data:`REASONS` and the particular of the case."""
+
+    code: str
+    detail: str = ""
+
+    def __post_init__(self) -> None:
+        if self.code not in REASONS:
+            raise ValueError(f"unknown reason code {self.code!r}; add it to REASONS")
+
+    @property
+    def sentence(self) -> str:
+        """The reason in words for a person."""
+        sentence = REASONS[self.code]
+        return f"{sentence.removesuffix('.')} ({self.detail})." if self.detail else sentence
+
+    def to_json(self) -> dict[str, str]:
+        """``code``, ``detail`` and the full ``sentence``."""
+        return {"code": self.code, "detail": self.detail, "sentence": self.sentence}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, str]) -> Reason:
+        """Read what :meth:`to_json` wrote."""
+        return cls(data["code"], data.get("detail", ""))
