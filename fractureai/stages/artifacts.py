@@ -1,0 +1,163 @@
+"""What the stages hand each other through the store, as JSON with a fixed form.
+
+Canonical JSON (sorted keys, no spaces), so that a stage that runs twice writes the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fractureai.domain import keys
+from fractureai.domain.ports import ObjectStore
+from fractureai.domain.radiograph import Header
+from fractureai.domain.reasons import Reason
+from fractureai.domain.scores import ModelIdentity
+from fractureai.domain.study import Study
+from fractureai.errors import TransientFailure
+
+Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifiedImage:
+    """What ``classify`` found; ``header`` is ``None`` where the file could not be read."""
+
+    number: int
+    header: Header | None
+    height_px: int
+    width_px: int
+    source_height_px: int
+    source_width_px: int
+    pixel_spacing_mm: tuple[float, float] | None
+    probabilities: Mapping[str, float]
+    scope_score: float | None
+    notes: tuple[Reason, ...]
+    obstacles: tuple[Reason, ...]
+
+    @property
+    def region(self) -> str | None:
+        """The most probable region, if the file could be read."""
+        return max(self.probabilities, key=lambda name: self.probabilities[name]) if self.probabilities else None
+
+    @property
+    def in_scope(self) -> bool:
+        """Whether a fracture model may read it."""
+        return self.header is not None and not self.obstacles
+
+    def to_json(self) -> dict[str, Any]:
+        """Its entry in ``classification.json``."""
+        return {
+            "number": self.number,
+            "header": self.header and self.header.to_json(),
+            "size_px": [self.height_px, self.width_px],
+            "source_px": [self.source_height_px, self.source_width_px],
+            "pixel_spacing_mm": self.pixel_spacing_mm and list(self.pixel_spacing_mm),
+            "probabilities": {name: round(value, 6) for name, value in self.probabilities.items()},
+            "scope_score": None if self.scope_score is None else round(self.scope_score, 6),
+            "notes": [reason.to_json() for reason in self.notes],
+            "obstacles": [reason.to_json() for reason in self.obstacles],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ClassifiedImage:
+        """Read what :meth:`to_json` wrote."""
+        spacing = data["pixel_spacing_mm"]
+        return cls(
+            number=data["number"],
+            header=Header.from_json(data["header"]) if data["header"] else None,
+            height_px=data["size_px"][0],
+            width_px=data["size_px"][1],
+            source_height_px=data["source_px"][0],
+            source_width_px=data["source_px"][1],
+            pixel_spacing_mm=(spacing[0], spacing[1]) if spacing else None,
+            probabilities=data["probabilities"],
+            scope_score=data["scope_score"],
+            notes=tuple(Reason.from_json(entry) for entry in data["notes"]),
+            obstacles=tuple(Reason.from_json(entry) for entry in data["obstacles"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """``classification.json``."""
+
+    images: tuple[ClassifiedImage, ...]
+    model: ModelIdentity
+
+    def to_json(self) -> dict[str, Any]:
+        """The whole file."""
+        return {"images": [image.to_json() for image in self.images], "model": self.model.to_json()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Classification:
+        """Read what :meth:`to_json` wrote."""
+        images = tuple(ClassifiedImage.from_json(entry) for entry in data["images"])
+        return cls(images, ModelIdentity(**data["model"]))
+
+
+@dataclass(frozen=True, slots=True)
+class DetectedImage:
+    """What ``detect`` found on an image in scope. ``obstacle`` stands for a region without a model."""
+
+    number: int
+    probability: float | None
+    spread: float
+    thresholds: tuple[float, float] | None
+    model: ModelIdentity | None
+    obstacle: Reason | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Its entry in ``detection.json``."""
+        return {
+            "number": self.number,
+            "probability": None if self.probability is None else round(self.probability, 6),
+            "spread": round(self.spread, 6),
+            "thresholds": self.thresholds and list(self.thresholds),
+            "model": self.model and self.model.to_json(),
+            "obstacle": self.obstacle and self.obstacle.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> DetectedImage:
+        """Read what :meth:`to_json` wrote."""
+        thresholds = data["thresholds"]
+        return cls(
+            number=data["number"],
+            probability=data["probability"],
+            spread=data["spread"],
+            thresholds=(thresholds[0], thresholds[1]) if thresholds else None,
+            model=ModelIdentity(**data["model"]) if data["model"] else None,
+            obstacle=Reason.from_json(data["obstacle"]) if data["obstacle"] else None,
+        )
+
+
+def write_json(store: ObjectStore, key: str, data: Any) -> None:
+    """Store canonical JSON."""
+    store.put(key, json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode())
+
+
+def read_bytes(store: ObjectStore, key: str) -> bytes:
+    """Read an artifact an earlier stage wrote.
+
+    Raises
+    ------
+    TransientFailure
+        If it is not there: with an eventually consistent store it may come; without, the attempts run out.
+    """
+    try:
+        return store.get(key)
+    except KeyError as error:
+        raise TransientFailure("artifact_missing", key.rsplit("/", 1)[-1]) from error
+
+
+def read_json(store: ObjectStore, key: str) -> Any:
+    """:func:`read_bytes`, parsed."""
+    return json.loads(read_bytes(store, key))
+
+
+def read_classification(store: ObjectStore, study: Study) -> Classification:
+    """What ``classify`` wrote of a study."""
+    return Classification.from_json(read_json(store, keys.classification_json(study.site, study.study_id)))

@@ -1,0 +1,162 @@
+"""intake: the uploads of a batch become studies.
+
+Archives are opened, DICOM files of one examination come together, everything else is a study of one image. Ids are
+derived from the batch, so that an intake that runs twice makes the same studies.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from fractureai.domain import keys
+from fractureai.domain.reasons import Reason
+from fractureai.domain.records import BatchClaim
+from fractureai.domain.study import Batch, Grouping, SourceImage, Stage, Study, Upload
+from fractureai.domain.study_json import study_to_json
+from fractureai.errors import RejectedInput, TransientFailure
+from fractureai.stages import tidy
+from fractureai.stages.artifacts import write_json
+from fractureai.stages.ports import StagePorts
+
+_LOG = logging.getLogger(__name__)
+
+_FOLDER = "folder "
+_NAMESPACE = uuid.UUID("7f0a6b1e-5b0e-4d0c-9d55-6a2f6f3f9a11")
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """One image of a batch, already under its key in the store; ``group`` is what it shares with its fellows."""
+
+    key: str
+    file_name: str
+    size_bytes: int
+    sha256: str
+    group: str
+
+
+def run(batch_id: str, ports: StagePorts) -> str:
+    """Unpack a batch. Returns ``not_due``, ``done``, ``retry``, ``failed`` or ``lost``."""
+    claim = ports.ledger.claim_batch(batch_id, owner=ports.new_id(), now_s=ports.clock(), lease_s=ports.policy.lease_s)
+    if claim is None:
+        return "not_due"
+    if claim.attempt > ports.policy.max_attempts:
+        return _give_up(claim, ports, Reason("attempts_exhausted", "intake"))
+    try:
+        studies, rejected = unpack(claim.batch, ports)
+        if not ports.ledger.unpacked(claim, studies, rejected, now_s=ports.clock()):
+            return "lost"
+    except TransientFailure as failure:
+        return _again(claim, ports, Reason(failure.code, failure.detail))
+    except (Exception, MemoryError) as error:  # one batch's trouble must never end the worker
+        _LOG.exception("batch %s: attempt %d failed", batch_id, claim.attempt)
+        return _again(claim, ports, Reason("internal_error", type(error).__name__))
+    _publish(studies, ports)
+    try:
+        tidy.clean_batch(claim.batch.site, batch_id, ports.store, ports.ledger)
+    except TransientFailure:
+        _LOG.warning("batch %s: its uploads are cleaned up later", batch_id)
+    return "done"
+
+
+def unpack(batch: Batch, ports: StagePorts) -> tuple[list[Study], list[tuple[str, Reason]]]:
+    """Bring every image of a batch under a study's key.
+
+    Returns
+    -------
+    The studies, their documents already in the store, and what was left out: file names with reasons.
+    """
+    rejected: list[tuple[str, Reason]] = []
+    groups: dict[str, list[_File]] = {}
+    for upload in batch.uploads:
+        for file in _files(batch, upload, rejected, ports):
+            groups.setdefault(file.group, []).append(file)
+    studies = []
+    for group, files in groups.items():
+        kept = list({file.sha256: file for file in reversed(files)}.values())[::-1]
+        duplicates = [file for file in files if file not in kept]
+        rejected += [(file.file_name, Reason("duplicate_file")) for file in duplicates]
+        studies.append(_study(batch, group, kept, ports))
+    return studies, rejected
+
+
+def _files(batch: Batch, upload: Upload, rejected: list[tuple[str, Reason]], ports: StagePorts) -> Iterator[_File]:
+    key = keys.batch_upload(batch.site, batch.batch_id, upload.number)
+    with ports.store.as_file(key) as path:
+        if not ports.archives.is_archive(path):
+            group = ports.decoder.group_of(path) or _group(batch, upload.file_name, upload.sha256)
+            yield _File(key, upload.file_name, upload.size_bytes, upload.sha256, group)
+            return
+        try:
+            members, skipped = ports.archives.members(path)
+        except RejectedInput as error:
+            rejected.append((upload.file_name, Reason(error.code, error.detail)))
+            return
+        rejected += [(f"{upload.file_name}/{name}", reason) for name, reason in skipped]
+        for member in members:
+            name = f"{upload.file_name}/{member.name}"
+            member_key = keys.batch_member(batch.site, batch.batch_id, upload.number, member.number)
+            sink = ports.store.sink(member_key)
+            try:
+                ports.archives.extract(path, member, sink)
+                stored = sink.commit()
+            except RejectedInput as error:
+                rejected.append((name, Reason(error.code, error.detail)))
+                continue
+            finally:
+                sink.abort()
+            with ports.store.as_file(member_key) as member_path:
+                group = ports.decoder.group_of(member_path) or _group(batch, name, stored.sha256)
+            yield _File(member_key, name, stored.size_bytes, stored.sha256, group)
+
+
+def _group(batch: Batch, file_name: str, sha256: str) -> str:
+    """What a file that names no examination belongs to: its folder, if the sender sorted by folders, or itself."""
+    folder = str(PurePosixPath(file_name).parent)
+    return f"{_FOLDER}{folder}" if batch.grouping is Grouping.FOLDER and folder != "." else f"sha256 {sha256}"
+
+
+def _study(batch: Batch, group: str, kept: list[_File], ports: StagePorts) -> Study:
+    study_id = uuid.uuid5(_NAMESPACE, f"{batch.batch_id} {group}").hex
+    images = []
+    for number, file in enumerate(kept, start=1):
+        ports.store.copy(file.key, keys.source(batch.site, study_id, number))
+        name = PurePosixPath(file.file_name).name if len(kept) > 1 else file.file_name
+        images.append(SourceImage(number, name, file.size_bytes, file.sha256))
+    others = f" and {len(kept) - 1} more" if len(kept) > 1 else ""
+    label = group.removeprefix(_FOLDER) if group.startswith(_FOLDER) else f"{kept[0].file_name}{others}"
+    study = Study(batch.site, study_id, batch.batch_id, label, batch.accepted_at_s, tuple(images))
+    write_json(ports.store, keys.study_json(study.site, study.study_id), study_to_json(study))
+    return study
+
+
+def _publish(studies: list[Study], ports: StagePorts) -> None:
+    """Tell the queue, best effort: what it does not hear, the reconciler tells it."""
+    told: list[str] = []
+    try:
+        for study in studies:
+            ports.queue.publish_study(study.study_id, Stage.CLASSIFY)
+            told.append(study.study_id)
+    except TransientFailure:
+        _LOG.warning("%d studies unpacked while the queue is away", len(studies) - len(told))
+    if told:
+        ports.ledger.published(told, due_again_at_s=ports.clock() + ports.policy.patience_s)
+
+
+def _again(claim: BatchClaim, ports: StagePorts, reason: Reason) -> str:
+    if claim.attempt >= ports.policy.max_attempts:
+        return _give_up(claim, ports, reason)
+    wait = ports.policy.backoff_s * 2 ** (claim.attempt - 1)
+    _LOG.warning("batch %s: %s; again in %.0f s", claim.batch.batch_id, reason.code, wait)
+    ports.ledger.retry_batch(claim, due_at_s=ports.clock() + wait)
+    return "retry"
+
+
+def _give_up(claim: BatchClaim, ports: StagePorts, reason: Reason) -> str:
+    _LOG.error("batch %s: given up: %s", claim.batch.batch_id, reason)
+    ports.ledger.fail_batch(claim, reason, now_s=ports.clock())
+    return "failed"

@@ -1,0 +1,138 @@
+"""report: everything that was found, as PDF for people and as ``result.json`` for machines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fractureai.domain import keys
+from fractureai.domain.assessment import Finding, assess_probability, assess_study
+from fractureai.domain.ports import ReportImage
+from fractureai.domain.records import Claim
+from fractureai.domain.result import ImageResult, StudyResult
+from fractureai.domain.scores import ModelIdentity
+from fractureai.domain.study import Assessment, SourceImage, Stage, WorkState
+from fractureai.stages.artifacts import (
+    Box,
+    Classification,
+    ClassifiedImage,
+    DetectedImage,
+    read_bytes,
+    read_classification,
+    read_json,
+)
+from fractureai.stages.lease import Closed, run_stage
+from fractureai.stages.ports import StagePorts
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The artifacts of the stages before, by image number."""
+
+    classification: Classification
+    detected: Mapping[int, DetectedImage]
+    roi_px: Mapping[int, Box | None]
+
+
+def run(study_id: str, ports: StagePorts) -> str:
+    """Do the stage; see :func:`fractureai.stages.lease.run_stage`."""
+    return run_stage(Stage.REPORT, study_id, ports, work)
+
+
+def work(claim: Claim, ports: StagePorts) -> Closed | None:
+    """Write ``report.pdf`` and close the study with its result."""
+    evidence = read_evidence(claim, ports)
+    result = conclude(claim, evidence, ports.software_version)
+    classified = {image.number: image for image in evidence.classification.images}
+    images = [_pictures(claim, image, classified[image.number], ports) for image in result.images]
+    pdf = ports.report_writer.write(claim.study, result, images)
+    ports.store.put(keys.report_pdf(claim.study.site, claim.study.study_id), pdf)
+    return Closed(result)
+
+
+def read_evidence(claim: Claim, ports: StagePorts) -> Evidence:
+    """Gather what the stages before have written."""
+    site, study_id = claim.study.site, claim.study.study_id
+    classification = read_classification(ports.store, claim.study)
+    detection = read_json(ports.store, keys.detection_json(site, study_id))
+    explanation = read_json(ports.store, keys.explanation_json(site, study_id))
+    detected = (DetectedImage.from_json(entry) for entry in detection["images"])
+    return Evidence(
+        classification,
+        {image.number: image for image in detected},
+        {entry["number"]: entry["roi_px"] and tuple(entry["roi_px"]) for entry in explanation["images"]},
+    )
+
+
+def conclude(claim: Claim, evidence: Evidence, software_version: str) -> StudyResult:
+    """Decide on every image and on the study."""
+    study = claim.study
+    classified = {image.number: image for image in evidence.classification.images}
+    images = tuple(_conclude_image(source, classified[source.number], evidence) for source in study.images)
+    used: dict[str, ModelIdentity] = {"region": evidence.classification.model}
+    used.update((image.model.name, image.model) for image in images if image.model)
+    return StudyResult(
+        study_id=study.study_id,
+        label=study.label,
+        state=WorkState.DONE,
+        finding=assess_study([image.finding for image in images]),
+        images=images,
+        models=tuple(used.values()),
+        software_version=software_version,
+    )
+
+
+def _conclude_image(source: SourceImage, classified: ClassifiedImage, evidence: Evidence) -> ImageResult:
+    detected = evidence.detected.get(source.number)
+    finding = _finding(classified, detected)
+    assessed = detected is not None and detected.probability is not None
+    roi = evidence.roi_px.get(source.number)
+    artifacts = ["image"] if classified.header else []
+    artifacts += ["heat", "overlay"] if assessed else []
+    artifacts += ["roi"] if roi else []
+    region = classified.region
+    return ImageResult(
+        number=source.number,
+        file=source.file_name,
+        finding=finding,
+        in_scope=classified.in_scope,
+        region=region,
+        region_probability=classified.probabilities[region] if region else None,
+        fracture_probability=detected.probability if detected else None,
+        fracture_spread=detected.spread if detected and assessed else None,
+        thresholds=detected.thresholds if detected else None,
+        roi_px=roi,
+        source_height_px=classified.source_height_px or None,
+        source_width_px=classified.source_width_px or None,
+        model=detected.model if detected else None,
+        artifacts=tuple(artifacts),
+    )
+
+
+def _finding(classified: ClassifiedImage, detected: DetectedImage | None) -> Finding:
+    if detected is None:
+        return Finding(Assessment.INCONCLUSIVE, classified.obstacles)
+    if detected.probability is None or detected.thresholds is None:
+        obstacles = (detected.obstacle,) if detected.obstacle else ()
+        return Finding(Assessment.INCONCLUSIVE, obstacles + classified.notes)
+    finding = assess_probability(detected.probability, detected.thresholds)
+    assessment = finding.assessment
+    if assessment is Assessment.NO_FRACTURE and classified.notes:
+        # The header speaks against the model that read it: a normal reading of another bone means nothing.
+        assessment = Assessment.INCONCLUSIVE
+    return Finding(assessment, finding.reasons + classified.notes)
+
+
+def _pictures(claim: Claim, image: ImageResult, classified: ClassifiedImage, ports: StagePorts) -> ReportImage:
+    site, study_id, number = claim.study.site, claim.study.study_id, image.number
+
+    def read(name: str, key: str) -> bytes | None:
+        return read_bytes(ports.store, key) if name in image.artifacts else None
+
+    return ReportImage(
+        result=image,
+        header=classified.header,
+        image_png=read("image", keys.image_png(site, study_id, number)),
+        overlay_jpg=read("overlay", keys.overlay_jpg(site, study_id, number)),
+        roi_png=read("roi", keys.roi_png(site, study_id, number)),
+    )

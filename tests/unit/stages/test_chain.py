@@ -1,0 +1,215 @@
+"""The chain from a file to a result, run stage by stage, twice, and through every kind of trouble."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from fractureai.domain import keys
+from fractureai.domain.records import Claim
+from fractureai.domain.study import Assessment, Stage, Study, WorkState
+from fractureai.errors import BrokenDeployment, TransientFailure
+from fractureai.phantoms.files import chest_dicom
+from fractureai.stages import classify, detect, explain, inline, report
+from fractureai.stages.lease import run_stage
+from tests.bad_files import phantom_dicom
+from tests.pictures import png
+from tests.unit.stages.conftest import House
+
+_LEVELS = ("study", "series", "sop")
+STAGES = (classify.run, detect.run, explain.run, report.run)
+
+
+def _run(house: House, study: Study) -> dict[str, Any]:
+    assert [run(study.study_id, house) for run in STAGES] == ["done"] * 4
+    return _result(house, study)
+
+
+def _result(house: House, study: Study) -> dict[str, Any]:
+    return dict(json.loads(house.store.get(keys.result_json("local", study.study_id))))
+
+
+def test_a_picture_becomes_a_result(house: House) -> None:
+    study = house.accepted(png())
+    result = _run(house, study)
+    assert result["assessment"] == "fracture"
+    (image,) = result["images"]
+    assert image["region"] == {"name": "hand", "probability": 0.95}
+    assert image["in_scope"] is True
+    assert image["fracture_probability"] == 0.9
+    x0, y0, x1, y1 = image["roi_px"]
+    assert 0 <= x0 < x1 <= 90
+    assert 0 <= y0 < y1 <= 120
+    assert set(result["models"]) == {"region", "fracture-hand"}
+    row = house.ledger.study(study.study_id, site="local")
+    assert row is not None
+    assert (row.state, row.assessment, row.region) == (WorkState.DONE, Assessment.FRACTURE, "hand")
+    assert house.store.get(keys.report_pdf("local", study.study_id)).startswith(b"%PDF")
+
+
+@pytest.mark.parametrize(("probability", "expected"), [(0.1, "no_fracture"), (0.3, "suspected"), (0.7, "fracture")])
+def test_the_cards_thresholds_decide(house: House, probability: float, expected: str) -> None:
+    house.models.by_region["hand"].probability = probability
+    assert _run(house, house.accepted(png()))["assessment"] == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"scope_score": 0.1}, "out_of_scope"),
+        ({"probability": 0.6}, "unsure_region"),
+        ({"name": "elbow"}, "no_model_for_region"),
+    ],
+)
+def test_what_is_not_assessed_is_inconclusive_and_never_normal(house: House, change: dict[str, Any], code: str) -> None:
+    house.models.by_region["hand"].probability = 0.0
+    for name, value in change.items():
+        setattr(house.models.region_model, name, value)
+    result = _run(house, house.accepted(png()))
+    assert result["assessment"] == "inconclusive"
+    assert [reason["code"] for reason in result["reasons"]] == [code]
+    assert result["images"][0]["fracture_probability"] is None
+    assert result["images"][0]["artifacts"] == ["image"]
+
+
+@pytest.mark.parametrize(("probability", "expected"), [(0.05, "inconclusive"), (0.9, "fracture")])
+def test_a_header_that_names_another_bone_forbids_no_fracture(house: House, probability: float, expected: str) -> None:
+    house.models.by_region["hand"].probability = probability
+    result = _run(house, house.accepted(phantom_dicom(region="elbow")))
+    assert result["assessment"] == expected
+    assert "body_part_mismatch" in [reason["code"] for reason in result["reasons"]]
+
+
+def test_a_chest_by_its_header_is_not_read_however_it_looks(house: House) -> None:
+    uids = {f"{level}_uid": f"1.2.826.0.1.3680043.10.1.9.{level_number}" for level_number, level in enumerate(_LEVELS)}
+    result = _run(house, house.accepted(chest_dicom(1, **uids, size_px=200)))
+    assert result["assessment"] == "inconclusive"
+    assert [reason["code"] for reason in result["reasons"]] == ["body_part_out_of_scope"]
+    assert result["images"][0]["fracture_probability"] is None
+
+
+def test_a_damaged_view_is_a_reason_and_the_other_is_read(house: House) -> None:
+    house.models.by_region["hand"].probability = 0.05
+    result = _run(house, house.accepted(png(), b"\x89PNG\r\n\x1a\n broken"))
+    good, bad = result["images"]
+    assert good["assessment"] == "no_fracture"
+    assert bad["reasons"][0]["code"] == "damaged"
+    assert result["assessment"] == "inconclusive"
+    assert "views_not_assessed" in [reason["code"] for reason in result["reasons"]]
+
+
+def test_a_study_without_a_readable_file_is_rejected_at_once(house: House) -> None:
+    study = house.accepted(b"", b"hello")
+    assert [run(study.study_id, house) for run in STAGES] == ["done", "not_due", "not_due", "not_due"]
+    result = _result(house, study)
+    assert result["state"] == "rejected"
+    assert [reason["code"] for reason in result["reasons"]] == ["empty_file", "unknown_type"]
+
+
+def test_every_stage_writes_the_same_bytes_when_it_runs_twice(house: House) -> None:
+    study = house.accepted(png(), png(seed=1))
+    prefix = keys.study_prefix("local", study.study_id)
+    written: list[dict[str, bytes]] = []
+    for _ in range(2):
+        for stage, work in inline.WORK.items():
+            work(Claim(study, stage, "me", 1), house)
+        written.append({key: house.store.get(key) for key in house.store.keys(prefix)})
+    assert written[0] == written[1]
+
+
+def test_a_message_out_of_turn_does_nothing(house: House) -> None:
+    study = house.accepted(png())
+    assert detect.run(study.study_id, house) == "not_due"
+    assert classify.run(study.study_id, house) == "done"
+    assert classify.run(study.study_id, house) == "not_due"
+    assert classify.run("0" * 32, house) == "not_due"
+
+
+def _failing(error: BaseException) -> Callable[..., None]:
+    def work(*_: object) -> None:
+        raise error
+
+    return work
+
+
+@pytest.mark.parametrize("error", [TransientFailure("store_unavailable"), MemoryError(), KeyError("x")])
+def test_three_attempts_with_growing_waits_then_failed(house: House, error: BaseException) -> None:
+    study = house.accepted(png())
+    answers = []
+    for wait_s in (0, 10, 20):
+        house.now_s += wait_s
+        answers.append(run_stage(Stage.CLASSIFY, study.study_id, house, _failing(error)))
+    assert answers == ["retry", "retry", "failed"]
+    result = _result(house, study)
+    assert result["state"] == "failed"
+    assert result["assessment"] == "inconclusive"
+    assert result["reasons"][0]["code"] == "attempts_exhausted"
+    row = house.ledger.study(study.study_id, site="local")
+    assert row is not None
+    assert row.state is WorkState.FAILED
+
+
+def test_a_wait_is_not_cut_short(house: House) -> None:
+    study = house.accepted(png())
+    assert run_stage(Stage.CLASSIFY, study.study_id, house, _failing(TransientFailure("store_unavailable"))) == "retry"
+    assert classify.run(study.study_id, house) == "not_due"
+    house.now_s += 10
+    assert classify.run(study.study_id, house) == "done"
+
+
+def test_a_worker_that_dies_thrice_ends_the_study_not_the_next_worker(house: House) -> None:
+    study = house.accepted(png())
+    for _ in range(3):  # a killed worker leaves only its lease behind
+        claim = house.ledger.claim(
+            study.study_id, Stage.CLASSIFY, owner=house.new_id(), now_s=house.now_s, lease_s=house.policy.lease_s
+        )
+        assert claim is not None
+        house.now_s += house.policy.lease_s + 1
+    assert classify.run(study.study_id, house) == "failed"
+    assert _result(house, study)["reasons"][0]["code"] == "attempts_exhausted"
+
+
+def test_a_broken_installation_is_not_tried_again(house: House) -> None:
+    study = house.accepted(png())
+    answer = run_stage(Stage.CLASSIFY, study.study_id, house, _failing(BrokenDeployment("no model")))
+    assert answer == "failed"
+    assert [reason["code"] for reason in _result(house, study)["reasons"]] == ["broken_deployment"]
+
+
+def test_a_lost_lease_changes_nothing(house: House) -> None:
+    study = house.accepted(png())
+
+    def slow(_claim: Claim, ports: House) -> None:
+        ports.now_s += ports.policy.lease_s + 1
+        assert classify.run(study.study_id, ports) == "done"
+
+    assert run_stage(Stage.CLASSIFY, study.study_id, house, slow) == "lost"  # type: ignore[arg-type]
+    row = house.ledger.study(study.study_id, site="local")
+    assert row is not None
+    assert row.stage is Stage.DETECT
+
+
+def test_a_missing_artifact_is_tried_again(house: House) -> None:
+    study = house.accepted(png())
+    assert classify.run(study.study_id, house) == "done"
+    house.store.delete(keys.image_png("local", study.study_id, 1))
+    assert detect.run(study.study_id, house) == "retry"
+
+
+def test_inline_gives_the_same_result_as_the_chain(house: House) -> None:
+    study = house.accepted(png())
+    seen: list[Stage] = []
+    result = inline.analyze(study, house, observe=seen.append)
+    assert seen == list(Stage)
+    assert result.to_json() == _run(house, study)
+
+
+def test_inline_turns_an_unexpected_error_into_a_failed_result(house: House) -> None:
+    study = house.study(png())
+    house.models = None  # type: ignore[assignment]
+    result = inline.analyze(study, house)
+    assert result.state is WorkState.FAILED
+    assert result.finding.reasons[0].code == "internal_error"

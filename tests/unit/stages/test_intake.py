@@ -1,0 +1,170 @@
+"""Batches become studies, the same ones however often it is tried; accepting needs no queue."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+
+import pytest
+
+from fractureai.domain import keys
+from fractureai.domain.study import Grouping, Stage, WorkState
+from fractureai.domain.study_json import study_from_json
+from fractureai.errors import TransientFailure
+from fractureai.phantoms.files import to_dicom
+from fractureai.phantoms.render import PhantomSpec, render
+from fractureai.stages import accept, intake, reconcile
+from fractureai.stages.artifacts import read_json
+from tests.pictures import png
+from tests.unit.stages.conftest import House
+
+
+def _zip(*members: tuple[str, bytes]) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members:
+            archive.writestr(name, data)
+    return stream.getvalue()
+
+
+def _dicom(study: str, instance: int) -> bytes:
+    phantom = render(PhantomSpec("hand", "frontal", fractured=False, seed=instance, height_px=160, width_px=128))
+    uid = f"1.2.826.0.1.3680043.10.1.{study}"
+    return to_dicom(
+        phantom, study_uid=uid, series_uid=f"{uid}.1", sop_uid=f"{uid}.1.{instance}", instance_number=instance
+    )
+
+
+def test_files_and_archives_become_studies(house: House) -> None:
+    batch = house.batch(
+        ("one.png", png()),
+        ("more.zip", _zip(("a/two.png", png(seed=2)), ("a/__MACOSX/x", b"junk"), ("three.png", png(seed=3)))),
+    )
+    assert intake.run(batch.batch_id, house) == "done"
+    row = house.ledger.batch(batch.batch_id, site="local")
+    assert row is not None
+    assert row.counts[WorkState.OPEN] == 3
+    assert [name for name, _ in row.rejected_uploads] == ["more.zip/a/__MACOSX/x"]
+    labels = {study.label for study in house.ledger.studies(site="local").rows}
+    assert labels == {"one.png", "more.zip/a/two.png", "more.zip/three.png"}
+    assert len(house.queue.sent) == 3
+
+
+def test_views_of_one_examination_come_together_across_files_and_archives(house: House) -> None:
+    batch = house.batch(
+        ("a.dcm", _dicom("7", 1)), ("b.zip", _zip(("deep/b.dcm", _dicom("7", 2)))), ("c.dcm", _dicom("8", 3))
+    )
+    assert intake.run(batch.batch_id, house) == "done"
+    counts = sorted(study.image_count for study in house.ledger.studies(site="local").rows)
+    assert counts == [1, 2]
+
+
+def test_the_same_bytes_twice_are_one_view(house: House) -> None:
+    same = _dicom("7", 1)
+    batch = house.batch(("a.dcm", same), ("copy of a.dcm", same))
+    assert intake.run(batch.batch_id, house) == "done"
+    assert [study.image_count for study in house.ledger.studies(site="local").rows] == [1]
+
+
+def test_a_folder_is_a_study_if_the_sender_sorted_so(house: House) -> None:
+    batch = house.batch(
+        ("ward/1/a.png", png(seed=1)),
+        ("ward/1/b.png", png(seed=2)),
+        ("ward/1/b again.png", png(seed=2)),
+        ("ward/2/a.png", png(seed=1)),
+        ("alone.png", png(seed=3)),
+        ("more.zip", _zip(("3/a.png", png(seed=4)), ("3/b.png", png(seed=5)), ("4.png", png(seed=6)))),
+        ("ward/1/c.dcm", _dicom("7", 1)),
+        grouping=Grouping.FOLDER,
+    )
+    assert intake.run(batch.batch_id, house) == "done"
+    counts = {study.label: study.image_count for study in house.ledger.studies(site="local").rows}
+    assert counts == {"ward/1": 2, "ward/2": 1, "alone.png": 1, "more.zip/3": 2, "more.zip": 1, "ward/1/c.dcm": 1}
+    row = house.ledger.batch(batch.batch_id, site="local")
+    assert row is not None
+    assert [name for name, _ in row.rejected_uploads] == ["ward/1/b again.png"]
+
+
+def test_an_intake_that_runs_twice_makes_the_same_studies(house: House) -> None:
+    batch = house.batch(("one.png", png()), ("two.zip", _zip(("two.png", png(seed=2)))))
+    first, _ = intake.unpack(batch, house)
+    second, _ = intake.unpack(batch, house)
+    assert first == second
+    stored = read_json(house.store, keys.study_json("local", first[0].study_id))
+    assert study_from_json(stored) == first[0]
+
+
+def test_a_damaged_archive_is_left_out_with_its_reason(house: House) -> None:
+    whole = _zip(("two.png", png(seed=2)))
+    batch = house.batch(("one.png", png()), ("broken.zip", whole[: len(whole) // 2]))
+    assert intake.run(batch.batch_id, house) == "done"
+    row = house.ledger.batch(batch.batch_id, site="local")
+    assert row is not None
+    assert row.counts[WorkState.OPEN] == 1
+    assert [(name, reason.code) for name, reason in row.rejected_uploads] == [("broken.zip", "damaged")]
+
+
+def test_a_batch_that_never_unpacks_fails_with_its_reason(house: House) -> None:
+    batch = house.batch(("one.png", png()))
+    house.archives = None  # type: ignore[assignment]
+    answers = []
+    for _ in range(3):
+        answers.append(intake.run(batch.batch_id, house))
+        house.now_s += 60
+    assert answers == ["retry", "retry", "failed"]
+    row = house.ledger.batch(batch.batch_id, site="local")
+    assert row is not None
+    assert row.state is WorkState.FAILED
+    assert intake.run(batch.batch_id, house) == "not_due"
+
+
+def test_accepting_goes_on_while_the_queue_is_away(house: House) -> None:
+    house.queue.away = True
+    study = house.study(png())
+    accept.accept_study(study, house)
+    assert house.ledger.study(study.study_id, site="local") is not None
+    assert reconcile.run(house) == 0
+    house.queue.away = False
+    assert reconcile.run(house) == 1
+    assert house.queue.sent == [(study.study_id, "classify")]
+
+
+def test_accepting_is_refused_while_the_store_is_away(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = house.study(png())
+
+    def away(*_: object) -> None:
+        raise TransientFailure("store_unavailable")
+
+    monkeypatch.setattr(house.store, "put", away)
+    with pytest.raises(TransientFailure):
+        accept.accept_study(study, house)
+    assert house.ledger.study(study.study_id, site="local") is None
+
+
+def test_reconciling_waits_while_the_queue_has_work_and_acts_when_it_is_empty(house: House) -> None:
+    study = house.accepted(png())
+    house.queue.idle = False
+    assert reconcile.run(house) == 0
+    house.queue.idle = True
+    assert reconcile.run(house) == 1
+    house.queue.idle = False
+    house.now_s += house.policy.patience_s - 1
+    assert reconcile.run(house) == 0
+    house.now_s += 2
+    assert reconcile.run(house) == 1
+    assert house.queue.sent == [(study.study_id, "classify")] * 2
+
+
+def test_leased_work_is_left_alone(house: House) -> None:
+    study = house.accepted(png())
+    claim = house.ledger.claim(study.study_id, Stage.CLASSIFY, owner="me", now_s=house.now_s, lease_s=100)
+    assert claim is not None
+    assert reconcile.run(house) == 0
+    house.now_s += 101
+    assert reconcile.run(house) == 1
+
+
+def test_a_lost_batch_message_is_sent_again(house: House) -> None:
+    batch = house.batch(("one.png", png()))
+    assert reconcile.run(house) == 1
+    assert house.queue.sent == [(batch.batch_id, "intake")]
