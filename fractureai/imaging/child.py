@@ -1,0 +1,134 @@
+"""The process that decodes untrusted files: ``python -m fractureai.imaging.child LIMITS_AS_JSON``.
+
+It reads requests from standard input and answers on standard output until its parent goes away. Before the first
+request it gives up what a decoder does not need: memory beyond a limit, writing to files, core dumps, new privileges.
+
+A request is one JSON line ``{"op", "path"}``. An answer is the header's length in 4 bytes, big endian, a JSON header,
+and for a decoded image its ``height × width`` bytes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import math
+import os
+import resource
+import select
+import struct
+import sys
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import cv2
+
+from fractureai.errors import RejectedInput
+from fractureai.imaging.limits import DecodeLimits
+from fractureai.imaging.reader import read_group, read_radiograph
+
+LENGTH = struct.Struct(">I")
+_PARENT_CHECK_S = 30.0
+# Processor time beyond the parent's timeout, which should strike first; this one works without a parent.
+_CPU_MARGIN_S = 10
+_WORN_BYTES = 192 * 1024 * 1024
+_PR_SET_NO_NEW_PRIVS = 38
+
+
+def confine(limits: DecodeLimits) -> None:
+    """Give up, for good, what no decoder needs."""
+    for what, limit in (
+        (resource.RLIMIT_AS, limits.memory_bytes),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_NOFILE, 64),
+    ):
+        resource.setrlimit(what, (limit, limit))
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+
+
+def serve(requests: BinaryIO, answers: BinaryIO, limits: DecodeLimits) -> None:
+    """Answer until the other end closes."""
+    parent = os.getppid()
+    _send(answers, {"ok": "ready"})
+    while True:
+        while not select.select([requests], [], [], _PARENT_CHECK_S)[0]:
+            # A fork of the parent may hold the pipe open after the parent has died.
+            if os.getppid() != parent:
+                return
+        line = requests.readline()
+        if not line:
+            return
+        _allow_cpu(limits.timeout_s)
+        header, pixels = _answer(json.loads(line), limits)
+        header["worn"] = _is_worn()
+        _send(answers, header, pixels)
+
+
+def _answer(request: dict[str, str], limits: DecodeLimits) -> tuple[dict[str, Any], memoryview | None]:
+    try:
+        if request["op"] == "group":
+            return {"ok": "group", "group": read_group(Path(request["path"]), limits)}, None
+        image = read_radiograph(Path(request["path"]), limits)
+    except RejectedInput as error:
+        return {"rejected": error.code, "detail": error.detail}, None
+    except MemoryError:
+        return {"rejected": "decoder_memory", "detail": ""}, None
+    except OSError as error:
+        return {"os_error": error.errno or 0}, None
+    height, width = image.pixels.shape
+    header = {
+        "ok": "image",
+        "shape": [height, width],
+        "source": [image.source_height_px, image.source_width_px],
+        "spacing_mm": image.pixel_spacing_mm,
+        "header": image.header.to_json(),
+    }
+    return header, image.pixels.reshape(-1).data
+
+
+def _send(answers: BinaryIO, header: dict[str, Any], pixels: memoryview | None = None) -> None:
+    text = json.dumps(header).encode()
+    answers.write(LENGTH.pack(len(text)) + text)
+    if pixels is not None:
+        answers.write(pixels)
+    answers.flush()
+
+
+def _is_worn() -> bool:
+    """Whether a large file has left so much memory behind that a fresh child is the better one."""
+    try:
+        resident_pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return False
+    return resident_pages * resource.getpagesize() > _WORN_BYTES
+
+
+def _allow_cpu(timeout_s: float) -> None:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    soft = math.ceil(used.ru_utime + used.ru_stime + timeout_s) + _CPU_MARGIN_S
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
+
+
+def _private_streams() -> tuple[BinaryIO, BinaryIO]:
+    """The pipes on descriptors of their own: what a C library prints must not get between the answers."""
+    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    os.dup2(nothing, 1)
+    os.close(nothing)
+    return requests, answers
+
+
+def main() -> None:
+    """Entry point."""
+    cv2.setNumThreads(1)
+    limits = DecodeLimits(**json.loads(sys.argv[1]))
+    requests, answers = _private_streams()
+    confine(limits)
+    serve(requests, answers, limits)
+
+
+if __name__ == "__main__":
+    main()

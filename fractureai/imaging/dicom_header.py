@@ -1,0 +1,94 @@
+"""The few values of a DICOM header that travel on, made safe to show and to write."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from typing import Any
+
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+from pydicom.valuerep import PersonName
+
+from fractureai.domain.radiograph import Header
+from fractureai.imaging import media
+from fractureai.imaging.text import clean
+
+_KEYWORDS: dict[str, str] = {
+    "patient_name": "PatientName",
+    "patient_id": "PatientID",
+    "patient_birth_date": "PatientBirthDate",
+    "patient_sex": "PatientSex",
+    "patient_age": "PatientAge",
+    "accession_number": "AccessionNumber",
+    "study_instance_uid": "StudyInstanceUID",
+    "series_instance_uid": "SeriesInstanceUID",
+    "sop_instance_uid": "SOPInstanceUID",
+    "sop_class_uid": "SOPClassUID",
+    "study_date": "StudyDate",
+    "study_time": "StudyTime",
+    "study_description": "StudyDescription",
+    "modality": "Modality",
+    "manufacturer": "Manufacturer",
+    "institution_name": "InstitutionName",
+    "referring_physician_name": "ReferringPhysicianName",
+    "body_part_examined": "BodyPartExamined",
+    "view_position": "ViewPosition",
+    "photometric_interpretation": "PhotometricInterpretation",
+    "burned_in_annotation": "BurnedInAnnotation",
+}
+
+# On the plane of the detector or, last, of the digitised film; only the first is calibrated.
+_SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
+
+
+def element(dataset: Dataset, keyword: str) -> Any:
+    """One element's value, ``None`` where it is absent, empty or cannot be read: pydicom converts on access."""
+    with contextlib.suppress(Exception):
+        value = dataset.get(keyword)
+        return None if value == "" else value
+    return None
+
+
+def read_header(dataset: Dataset, transfer_syntax_uid: str) -> Header:
+    """Fill a :class:`Header`; what is missing or unreadable is empty."""
+    found = {name: _text(element(dataset, keyword)) for name, keyword in _KEYWORDS.items()}
+    laterality = _text(element(dataset, "ImageLaterality")) or _text(element(dataset, "Laterality"))
+    return Header(media.DICOM, transfer_syntax_uid=clean(transfer_syntax_uid), laterality=laterality, **found)
+
+
+def pixel_spacing_mm(dataset: Dataset) -> tuple[float, float] | None:
+    """Row and column spacing of the first attribute that gives two positive, finite numbers."""
+    for keyword in _SPACINGS:
+        with contextlib.suppress(TypeError, ValueError, IndexError):
+            row_mm, column_mm = (float(value) for value in element(dataset, keyword))
+            if row_mm > 0 and column_mm > 0 and math.isfinite(row_mm * column_mm):
+                return row_mm, column_mm
+    return None
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    with contextlib.suppress(Exception):
+        if isinstance(value, PersonName):
+            return clean(_readable(value))
+        if isinstance(value, MultiValue):
+            return clean(", ".join(str(part) for part in value))
+        return clean(value)
+    return ""
+
+
+def _readable(name: PersonName) -> str:
+    """``Family, Given Middle``, with the ideographic form in brackets (PS3.5 section 6.2.1)."""
+    written = [_group(group) for group in (name.alphabetic, name.ideographic)]
+    latin, ideographic = written
+    if latin and ideographic and latin != ideographic:
+        return f"{latin} ({ideographic})"
+    return latin or ideographic
+
+
+def _group(group: str) -> str:
+    family, given, middle, prefix, suffix = (part.strip() for part in (group.split("^") + [""] * 5)[:5])
+    rest = " ".join(part for part in (prefix, given, middle, suffix) if part)
+    return ", ".join(part for part in (family, rest) if part)

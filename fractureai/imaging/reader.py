@@ -1,0 +1,50 @@
+"""One file to one radiograph, whatever its format: what the decoding child does."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from fractureai.domain.radiograph import Radiograph
+from fractureai.errors import RejectedInput
+from fractureai.imaging import media
+from fractureai.imaging.limits import DecodeLimits
+
+
+def read_radiograph(path: Path, limits: DecodeLimits) -> Radiograph:
+    """Read one radiograph, by content. Raises ``RejectedInput``.
+
+    The parsers are imported on first use: a child that meets no DICOM file stays 25 MB smaller.
+    """
+    data = _contents(path, limits.max_bytes)
+    kind = media.sniff(data[: media.HEAD_BYTES])
+    if kind.media_type == media.DICOM:
+        from fractureai.imaging.dicom import read_dicom
+
+        return read_dicom(data, limits)
+    if kind.media_type is not None:
+        from fractureai.imaging.raster import read_raster
+
+        return read_raster(data, kind.media_type, limits)
+    raise RejectedInput("unknown_type", kind.instead)
+
+
+def read_group(path: Path, limits: DecodeLimits) -> str:
+    """The StudyInstanceUID of a DICOM file, ``""`` for anything else."""
+    data = _contents(path, limits.max_bytes)
+    if media.sniff(data[: media.HEAD_BYTES]).media_type != media.DICOM:
+        return ""
+    from fractureai.imaging.dicom import study_instance_uid
+
+    return study_instance_uid(data, limits)
+
+
+def _contents(path: Path, max_bytes: int) -> bytes:
+    with path.open("rb") as file:
+        size_bytes = os.fstat(file.fileno()).st_size
+        if size_bytes > max_bytes:
+            raise RejectedInput("too_many_bytes", f"{size_bytes} bytes")
+        data = file.read(size_bytes)
+    if not data:
+        raise RejectedInput("empty_file")
+    return data
