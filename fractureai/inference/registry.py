@@ -1,0 +1,147 @@
+"""The models of an installation: a folder for each, with a card, loaded on first use."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from pathlib import Path
+
+import numpy as np
+
+from fractureai.domain.card import ModelCard, WeightFile, parse_card
+from fractureai.domain.ports import FractureModel, RegionModel
+from fractureai.domain.scores import ModelIdentity
+from fractureai.errors import BrokenDeployment
+from fractureai.inference.engine import EngineFactory
+from fractureai.inference.readers import FractureReader, RegionReader
+from fractureai.inference.scope import load_scope
+
+_CHUNK_BYTES = 1 << 20
+
+
+class ModelRegistry:
+    """The port ``Models`` over a folder of models.
+
+    Safe to share between threads. Safe to build, and to ask for its cards, before a fork: nothing heavy is loaded
+    before the first model is asked for. From then on a forked child refuses to work, because the threads of the
+    engines do not survive a fork (OpenVINO hangs in such a child).
+
+    Parameters
+    ----------
+    folder:
+        Holds ``<name>/card.json`` with the weights beside it.
+    engine_factory:
+        Builds the engine of one model, e.g. ``openvino_engine(threads=2)``.
+    """
+
+    def __init__(self, folder: Path, engine_factory: EngineFactory) -> None:
+        self._folder = folder
+        self._engine_factory = engine_factory
+        self._process = os.getpid()
+        self._lock = threading.RLock()
+        self._cards: dict[str, tuple[ModelCard, ModelIdentity]] | None = None
+        self._readers: dict[str, RegionReader | FractureReader] = {}
+
+    def region(self) -> RegionModel:
+        """The region classifier. Raises ``BrokenDeployment`` if it is missing or its hash is wrong."""
+        name = self._find("region", None)
+        if name is None:
+            raise BrokenDeployment(f"there is no region model in {self._folder}; install the models there")
+        reader = self._reader(name)
+        assert isinstance(reader, RegionReader)  # noqa: S101 - the card's task decided which reader was built
+        return reader
+
+    def fracture(self, region: str) -> FractureModel | None:
+        """The model of a region; ``None`` if there is none."""
+        name = self._find("fracture", region)
+        reader = None if name is None else self._reader(name)
+        assert reader is None or isinstance(reader, FractureReader)  # noqa: S101 - as above
+        return reader
+
+    def cards(self) -> list[tuple[ModelCard, ModelIdentity]]:
+        """Every card, by name, without loading weights. Raises ``BrokenDeployment`` for a card that is not valid."""
+        return list(self._known().values())
+
+    def verify(self, name: str) -> None:
+        """Check the files of a model against its card. Raises ``BrokenDeployment`` naming what is wrong."""
+        card, _ = self._known()[name]
+        for file_name, expected in card.files.items():
+            _check(self._folder / name, file_name, expected)
+
+    def warm(self) -> None:
+        """Load every model and run each once, so that the first study does not wait for it."""
+        blank = np.zeros((32, 32), np.uint8)
+        for name in self._known():
+            self._reader(name).read([blank])
+
+    def _known(self) -> dict[str, tuple[ModelCard, ModelIdentity]]:
+        self._settle_after_fork()
+        with self._lock:
+            if self._cards is None:
+                self._cards = _read_cards(self._folder)
+            return self._cards
+
+    def _settle_after_fork(self) -> None:
+        if self._process == os.getpid():
+            return
+        if self._readers:
+            raise BrokenDeployment("models were loaded before this process was forked; load them after the fork")
+        self._process = os.getpid()
+        self._lock = threading.RLock()  # Another thread may have held the old one while the process was forked.
+
+    def _find(self, task: str, region: str | None) -> str | None:
+        found = [name for name, (card, _) in self._known().items() if (card.task, card.region) == (task, region)]
+        if len(found) > 1:
+            raise BrokenDeployment(f"several models claim the same work: {', '.join(found)}; keep one")
+        return found[0] if found else None
+
+    def _reader(self, name: str) -> RegionReader | FractureReader:
+        with self._lock:
+            if name not in self._readers:
+                self._readers[name] = self._load(name)
+            return self._readers[name]
+
+    def _load(self, name: str) -> RegionReader | FractureReader:
+        card, identity = self._known()[name]
+        folder = self._folder / name
+        self.verify(name)
+        engine = self._engine_factory(folder, card)
+        if card.scope is None:
+            return FractureReader(card, identity, engine)
+        return RegionReader(card, identity, engine, load_scope(folder / card.scope.file))
+
+
+def _read_cards(folder: Path) -> dict[str, tuple[ModelCard, ModelIdentity]]:
+    if not folder.is_dir():
+        raise BrokenDeployment(f"the folder of models {folder} is missing")
+    cards: dict[str, tuple[ModelCard, ModelIdentity]] = {}
+    for path in sorted(folder.glob("*/card.json")):
+        try:
+            card, card_sha256 = parse_card(path.read_bytes())
+        except BrokenDeployment as error:
+            raise BrokenDeployment(f"{path}: {error}") from error
+        except OSError as error:
+            raise BrokenDeployment(f"{path} cannot be read: {error.strerror}") from error
+        if card.name != path.parent.name:
+            raise BrokenDeployment(f"{path} is the card of {card.name!r}; folder and name must agree")
+        if card.scope is not None and card.scope.file not in card.files:
+            raise BrokenDeployment(f"{path} does not vouch for its scope rule {card.scope.file!r}")
+        cards[card.name] = (card, ModelIdentity(card.name, card.version, card_sha256))
+    return cards
+
+
+def _check(folder: Path, file_name: str, expected: WeightFile) -> None:
+    path = folder / file_name
+    if path.name != file_name:
+        raise BrokenDeployment(f"the card in {folder} names a file outside its folder: {file_name!r}")
+    digest, size_bytes = hashlib.sha256(), 0
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                digest.update(chunk)
+                size_bytes += len(chunk)
+    except OSError as error:
+        raise BrokenDeployment(f"{path} cannot be read: {error.strerror}") from error
+    if (digest.hexdigest(), size_bytes) != (expected.sha256, expected.size_bytes):
+        raise BrokenDeployment(f"{path} is not the file its card vouches for (sha256 differs); install it again")

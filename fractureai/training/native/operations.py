@@ -1,0 +1,149 @@
+"""The kernels as differentiable PyTorch operations. All tensors are ``(N, H, W, C)`` bf16, contiguous."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.autograd import Function
+from torch.nn import functional as F  # noqa: N812 - PyTorch's own custom
+
+from fractureai.training.native.kernels import library
+
+EPSILON = 1e-3
+
+
+def batch_statistics(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and biased variance of each channel, ``(C,)`` float32."""
+    channels = x.shape[-1]
+    mean, var = torch.empty(channels), torch.empty(channels)
+    library().norm_statistics(_at(x), x.numel() // channels, channels, _at(mean), _at(var))
+    return mean, var
+
+
+class DepthwiseConv(Function):
+    """Depthwise convolution, padded like Keras's network: at stride 2 one cell less before than after."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, kernel: int, stride: int) -> torch.Tensor:
+        """``weight``: ``(kernel², C)`` float32."""
+        count, height, width, channels = x.shape
+        top, height_out = _padding(height, kernel, stride)
+        left, width_out = _padding(width, kernel, stride)
+        ctx.shape = (count, height, width, channels, height_out, width_out, top, left, kernel, stride)
+        y = torch.empty(count, height_out, width_out, channels, dtype=torch.bfloat16)
+        library().depthwise_forward(_at(x), _at(weight), _at(y), *ctx.shape)
+        ctx.save_for_backward(x, weight)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        """Gradients of ``x`` and ``weight``."""
+        x, weight = ctx.saved_tensors
+        gradient = gradient.contiguous()
+        of_x, of_weight = torch.empty_like(x), torch.empty_like(weight)
+        library().depthwise_of_input(_at(gradient), _at(weight), _at(of_x), *ctx.shape)
+        library().depthwise_of_weight(_at(x), _at(gradient), _at(of_weight), *ctx.shape)
+        return of_x, of_weight, None, None
+
+
+class Normalise(Function):
+    """Batch normalisation with given statistics, followed by SiLU if ``active``.
+
+    The backward pass takes the statistics for the batch's own (Ioffe and Szegedy 2015).
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: torch.Tensor,
+        gamma: torch.Tensor,
+        beta: torch.Tensor,
+        mean: torch.Tensor,
+        var: torch.Tensor,
+        active: bool,
+    ) -> torch.Tensor:
+        """``gamma beta mean var``: ``(C,)`` float32."""
+        channels = x.shape[-1]
+        deviation = torch.rsqrt(var + EPSILON)
+        factor = gamma * deviation
+        shift = beta - mean * factor
+        y = torch.empty_like(x)
+        library().norm_apply(_at(x), _at(y), x.numel() // channels, channels, _at(factor), _at(shift), int(active))
+        ctx.save_for_backward(x, mean, deviation, factor, shift)
+        ctx.active = int(active)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        """Gradients of ``x``, ``gamma`` and ``beta``."""
+        x, mean, deviation, factor, shift = ctx.saved_tensors
+        gradient = gradient.contiguous()
+        channels = x.shape[-1]
+        rows = x.numel() // channels
+        sums = torch.empty(2, channels)
+        common = (rows, channels, _at(factor), _at(shift), ctx.active)
+        library().norm_backward_sums(_at(x), _at(gradient), *common, _at(sums))
+        of_beta = sums[0]
+        of_gamma = (sums[1] - mean * of_beta) * deviation
+        slope = -(factor * deviation * of_gamma / rows)
+        offset = -(factor * of_beta / rows) - slope * mean
+        of_x = torch.empty_like(x)
+        library().norm_backward_input(_at(x), _at(gradient), _at(of_x), *common, _at(slope), _at(offset))
+        return of_x, of_gamma, of_beta, None, None, None
+
+
+class SqueezeExcite(Function):
+    """Channels weighted by a small network of their means (Hu 2018)."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: torch.Tensor,
+        weight1: torch.Tensor,
+        bias1: torch.Tensor,
+        weight2: torch.Tensor,
+        bias2: torch.Tensor,
+    ) -> torch.Tensor:
+        """``weight1``: ``(r, C)``; ``weight2``: ``(C, r)``; float32."""
+        count, height, width, channels = x.shape
+        cells = height * width
+        means = torch.empty(count, channels)
+        library().excite_mean(_at(x), _at(means), count, cells, channels, 1.0 / cells)
+        with torch.enable_grad():
+            leaves = [part.detach().requires_grad_() for part in (means, weight1, bias1, weight2, bias2)]
+            scale = torch.sigmoid(F.linear(F.silu(F.linear(*leaves[:3])), *leaves[3:]))
+        y = torch.empty_like(x)
+        library().excite_scale(_at(x), _at(scale), _at(y), count, cells, channels)
+        ctx.save_for_backward(x)
+        ctx.small = (leaves, scale)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Gradients of ``x`` and of the small network."""
+        (x,) = ctx.saved_tensors
+        leaves, scale = ctx.small
+        ctx.small = None
+        gradient = gradient.contiguous()
+        count, height, width, channels = x.shape
+        cells = height * width
+        of_scale = torch.empty(count, channels)
+        library().excite_of_scale(_at(x), _at(gradient), _at(of_scale), count, cells, channels)
+        of_means, *of_weights = torch.autograd.grad(scale, leaves, of_scale)
+        spread = of_means / cells
+        of_x = torch.empty_like(x)
+        library().excite_of_input(_at(gradient), _at(scale), _at(spread), _at(of_x), count, cells, channels)
+        return of_x, *of_weights
+
+
+def _padding(side: int, kernel: int, stride: int) -> tuple[int, int]:
+    """Cells added before, and cells that come out."""
+    if stride == 1:
+        return kernel // 2, side
+    before = kernel // 2 - (1 - side % 2)
+    return before, (side + before + kernel // 2 - kernel) // 2 + 1
+
+
+def _at(tensor: torch.Tensor) -> int:
+    return tensor.data_ptr()

@@ -1,0 +1,179 @@
+"""Fit the scope rule: how familiar a picture must look to the region classifier to be read at all.
+
+Three parts of data keep this honest: the rule's subspace and bank come from training images, its threshold from
+validation images, its figures from test images and from out-of-scope pictures of which half chose the shape.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fractureai.domain.statistics import auc
+from fractureai.errors import BrokenDeployment
+from fractureai.inference.scope import ScopeModel
+from fractureai.inference.scope import describe as described
+
+Floats = npt.NDArray[np.float32]
+
+METHOD = "mean distance to the nearest neighbours in whitened principal components of features"
+
+_NEIGHBOURS = 5
+_MAX_BANK = 3000
+# Log length varies by a few tenths among limbs, about as much as all directions together.
+_LENGTH_WEIGHT = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What is chosen about the score: components kept, whether what they leave over counts, and the length."""
+
+    components: int
+    residual: bool
+    length: bool = False
+
+    def __str__(self) -> str:
+        switches = (("residual", self.residual), ("length", self.length))
+        return ", ".join(
+            [f"{self.components} components", *(f"{name} {'on' if on else 'off'}" for name, on in switches)]
+        )
+
+
+SHAPES: tuple[Shape, ...] = tuple(
+    Shape(components, residual, length)
+    for components in (16, 32, 64, 128)
+    for residual in (False, True)
+    for length in (False, True)
+)
+
+
+def fit_scope(known: Floats, shape: Shape, seed: int = 0) -> ScopeModel:
+    """Fit the score on ``(n, F)`` features of known limb radiographs; ``seed`` draws the bank where they are many.
+
+    Raises
+    ------
+    BrokenDeployment
+        If there are too few images for the components.
+    """
+    weight = _LENGTH_WEIGHT if shape.length else 0.0
+    unit = described(known, weight)
+    kept = min(shape.components, len(unit) - 1, unit.shape[1])
+    if kept < 2:
+        raise BrokenDeployment(f"a scope rule needs more than {len(known)} known images")
+    mean = unit.mean(axis=0)
+    _, singular, rows = np.linalg.svd(unit - mean, full_matrices=False)
+    deviation = np.maximum(singular[:kept] / math.sqrt(len(unit) - 1), 1e-6)
+    axes = rows[:kept].T
+    basis = axes / deviation / math.sqrt(kept)
+    chosen = np.random.default_rng(seed).permutation(len(unit))[:_MAX_BANK]
+    left_over = (unit - mean) - ((unit - mean) @ axes) @ axes.T
+    usual = float(np.linalg.norm(left_over, axis=1).mean())
+    return ScopeModel(
+        mean=mean.astype(np.float32),
+        basis=basis.astype(np.float32),
+        axes=axes.astype(np.float32),
+        bank=((unit[chosen] - mean) @ basis).astype(np.float32),
+        neighbours=min(_NEIGHBOURS, len(chosen)),
+        residual_scale=usual if shape.residual and usual > 1e-6 else math.inf,
+        length_weight=weight,
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Readings:
+    """Features ``(n, F)`` float32 and region probabilities of the best region ``(n,)`` of some pictures, by kind."""
+
+    features: Floats
+    confidence: npt.NDArray[np.float64]
+    kinds: tuple[str, ...]
+
+    def where(self, keep: npt.NDArray[np.bool_]) -> Readings:
+        """The readings of some of the pictures."""
+        kinds = tuple(kind for kind, kept in zip(self.kinds, keep, strict=True) if kept)
+        return Readings(self.features[keep], self.confidence[keep], kinds)
+
+
+def choose_shape(known: Floats, held_out: Floats, foreign: Floats, shapes: Sequence[Shape] = SHAPES) -> Shape:
+    """The shape whose score parts held-out limb radiographs best from foreign pictures; the smaller one on a tie."""
+
+    def parting(shape: Shape) -> tuple[float, int, bool, bool]:
+        model = fit_scope(known, shape)
+        scores = np.concatenate([model.score(held_out), model.score(foreign)])
+        labels = np.repeat([1, 0], [len(held_out), len(foreign)])
+        return round(auc(labels, scores), 4), -shape.components, not shape.residual, not shape.length
+
+    return max(shapes, key=parting)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The rule's two limits, and the share of held-out limb radiographs they let through."""
+
+    threshold: float
+    min_region_probability: float
+    accepted_share: float
+
+
+def choose_limits(model: ScopeModel, held_out: Readings, accept: float = 0.97) -> Limits:
+    """Set the limits so that a share ``accept`` of held-out limb radiographs passes both.
+
+    The refusals are shared between the two: at most a third of them for an unsure region (at most .9, at least the
+    chance of guessing), the rest for the score.
+    """
+    unsure = float(np.quantile(held_out.confidence, (1 - accept) / 3))
+    least = min(0.9, max(0.3, math.floor(unsure * 100) / 100))
+    scores = model.score(held_out.features)
+    sure = held_out.confidence >= least
+    may_fall = max(0.0, 1 - accept / max(float(sure.mean()), 1e-9))
+    threshold = float(np.quantile(scores[sure], may_fall, method="lower"))
+    accepted = sure & (scores >= np.float32(threshold))
+    return Limits(threshold, least, float(accepted.mean()))
+
+
+def describe(model: ScopeModel, limits: Limits, limbs: Readings, foreign: Readings) -> dict[str, Any]:
+    """What the rule does to limb radiographs and to foreign pictures, for the card.
+
+    Returns
+    -------
+    ``auc`` of the score, ``auc_with_confidence`` of score and confidence together (the worse of both, each as a rank
+    among limb radiographs), ``accepted`` (share of limbs) and ``accepted_by_kind`` of foreign pictures.
+    """
+    scores = (model.score(limbs.features), model.score(foreign.features))
+    labels = np.repeat([1, 0], [len(limbs.kinds), len(foreign.kinds)])
+    ranks = [
+        np.minimum(_rank(scores[0], own), _rank(limbs.confidence, sure))
+        for own, sure in zip(scores, (limbs.confidence, foreign.confidence), strict=True)
+    ]
+    passed = [
+        (own >= np.float32(limits.threshold)) & (part.confidence >= limits.min_region_probability)
+        for own, part in zip(scores, (limbs, foreign), strict=True)
+    ]
+    return {
+        "auc": auc(labels, np.concatenate(scores)),
+        "auc_with_confidence": auc(labels, np.concatenate(ranks)),
+        "accepted": float(passed[0].mean()),
+        "limb_images": len(limbs.kinds),
+        "foreign_images": len(foreign.kinds),
+        "foreign_accepted": float(passed[1].mean()),
+        "accepted_by_kind": accepted_by_kind(passed[1], foreign.kinds),
+    }
+
+
+def accepted_by_kind(passed: npt.NDArray[np.bool_], kinds: Sequence[str]) -> dict[str, str]:
+    """``{"chest": "1 of 12"}``: how many pictures of each kind the rule lets through."""
+    counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    for kind, accepted in zip(kinds, passed, strict=True):
+        counts[kind][0] += int(accepted)
+        counts[kind][1] += 1
+    return {kind: f"{accepted} of {total}" for kind, (accepted, total) in sorted(counts.items())}
+
+
+def _rank(reference: npt.NDArray[Any], values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """The share of ``reference`` below each value: puts score and confidence on one scale."""
+    return np.searchsorted(np.sort(reference), values, side="left") / max(1, len(reference))

@@ -1,0 +1,93 @@
+"""Training end to end on a tiny tree, and going on after a kill."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+pytest.importorskip("keras")
+tensorflow = pytest.importorskip("tensorflow")
+
+from fractureai.errors import BrokenDeployment  # noqa: E402
+from fractureai.training import fit, runs  # noqa: E402
+from fractureai.training.augment import Recipe  # noqa: E402
+from fractureai.training.pictures import Picture  # noqa: E402
+from fractureai.training.train_commands import train  # noqa: E402
+
+# Keras on TensorFlow converts its tensors in a way that numpy 2 warns of.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:The `.*` layer|Your `PyDataset`|Even though the `tf.config:UserWarning"),
+]
+
+
+@pytest.fixture(autouse=True)
+def _eager() -> Iterator[None]:
+    """Tracing this network costs more than the few steps of a test."""
+    tensorflow.config.run_functions_eagerly(True)
+    yield
+    tensorflow.config.run_functions_eagerly(False)
+
+
+COMMON = ["--size", "32", "--init", "none", "--epochs", "1", "--steps", "1", "--batch-size", "4", "--phantoms", "0"]
+
+
+def _tree(folder: Path) -> Path:
+    rng = np.random.default_rng(0)
+    lines = ["file,region,fractured,split,patient"]
+    for number in range(16):
+        region, split = ("hand", "elbow")[number % 2], ("train", "val")[number // 2 % 2]
+        cv2.imwrite(str(folder / f"{number}.png"), rng.integers(0, 255, (40, 30), np.uint8))
+        lines.append(f"{number}.png,{region},{number // 4 % 2},{split},p{number}")
+    (folder / "samples.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+def _pictures(count: int) -> list[Picture]:
+    rng = np.random.default_rng(1)
+    empty = np.zeros((0, 4), np.float32)
+    return [Picture(rng.integers(0, 255, (40, 30), np.uint8), 0, bool(n % 2), empty) for n in range(count)]
+
+
+def test_the_command_leaves_a_whole_run_folder(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    arguments = ["fracture", "--region", "hand", "--data", str(_tree(tmp_path)), "--out", str(out), "--quiet", *COMMON]
+    result = CliRunner().invoke(train, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    for name in (runs.CONFIG, runs.LOG, runs.CURVES, runs.WEIGHTS):
+        assert (out / name).stat().st_size > 0
+
+
+class _Killed(Exception):
+    pass
+
+
+def test_a_killed_run_goes_on_where_it_stood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = Recipe(size_px=32, canvas_px=32, whole=True)
+    schedule = fit.Schedule(frozen_epochs=0, epochs=3, steps=1, batch_size=4)
+    run = runs.RunFolder(tmp_path / "run", fit.settings(recipe, schedule))
+    task, scored = fit.fracture_task(), []
+
+    def score(logits: np.ndarray, batch: fit.Batch) -> float:
+        scored.append(len(logits))
+        if len(scored) == 2:
+            raise _Killed
+        return task.score(logits, batch)
+
+    arguments = (replace(task, score=score), _pictures(8), _pictures(6), recipe, schedule, run)
+    with pytest.raises(_Killed):
+        fit.train(*arguments, verbose=0)
+    assert [row["epoch"] for row in run.rows()] == ["0"]
+    fit.train(*arguments, verbose=0)
+    assert [row["epoch"] for row in run.rows()] == ["0", "1", "2"]
+    assert (run.path / runs.WEIGHTS).is_file()
+
+
+def test_another_configuration_is_refused(tmp_path: Path) -> None:
+    runs.RunFolder(tmp_path, {"seed": 1})
+    with pytest.raises(BrokenDeployment, match="seed"):
+        runs.RunFolder(tmp_path, {"seed": 2})
