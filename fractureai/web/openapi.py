@@ -1,0 +1,156 @@
+"""The API as an OpenAPI 3.1 document, written by hand so that it says what is meant, not what happens to be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fractureai.domain.study import Assessment, Stage
+from fractureai.web.openapi_parts import (
+    BATCH_ID,
+    FILTERS,
+    ID,
+    IDEMPOTENCY_KEY,
+    IF_NONE_MATCH,
+    PAGING,
+    RESPONSES,
+    STUDY_ID,
+    WAIT,
+    accepted,
+    bytes_answer,
+    form,
+    json_answer,
+    path_parameter,
+    problems,
+    query_parameter,
+    status,
+)
+from fractureai.web.openapi_results import RESULTS
+from fractureai.web.openapi_schemas import SCHEMAS
+from fractureai.web.openapi_uploads import UPLOADS
+
+
+def document(version: str) -> dict[str, Any]:
+    """The whole document."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "FractureAI",
+            "version": version,
+            "summary": "Limb radiographs in, fracture assessments and reports out.",
+            "description": (
+                "Send files, get 202 with a status address, ask there until the work is final, or come by now and then "
+                "for everything that was finished since. "
+                "Every error is a problem details object (RFC 9457) whose `code` is stable. "
+                f"Assessments are {', '.join(Assessment)}; stages are {', '.join(Stage)}. Not for diagnostic use."
+            ),
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "paths": _STUDIES_AND_BATCHES | UPLOADS | RESULTS,
+        "components": {"schemas": SCHEMAS, "responses": RESPONSES},
+    }
+
+
+_STUDIES_AND_BATCHES: dict[str, Any] = {
+    "/api/v1/studies": {
+        "post": {
+            "operationId": "createStudy",
+            "summary": "Send the views of one study",
+            "parameters": [IDEMPOTENCY_KEY],
+            "requestBody": form("images", "DICOM, PNG, JPEG, TIFF or WebP files: the views of one study."),
+            "responses": accepted("StudyAccepted") | problems(400, 403, 413, 415, 422, 429, 503, 507),
+        },
+        "get": {
+            "operationId": "listStudies",
+            "summary": "The worklist",
+            "parameters": [query_parameter("batch_id", ID, "Only studies of this batch."), *FILTERS, *PAGING],
+            "responses": {"200": json_answer("A page.", "StudyPage")} | problems(400, 503),
+        },
+    },
+    "/api/v1/studies/{study_id}": {
+        "get": {
+            "operationId": "getStudy",
+            "summary": "Where a study stands and, when final, what was found",
+            "parameters": [STUDY_ID, WAIT, IF_NONE_MATCH],
+            "responses": status("Study") | problems(400, 404, 503),
+        }
+    },
+    "/api/v1/studies/{study_id}/retry": {
+        "post": {
+            "operationId": "retryStudy",
+            "summary": "Try a failed study again",
+            "parameters": [STUDY_ID],
+            "responses": accepted("StudySummary") | problems(403, 404, 409, 503),
+        }
+    },
+    "/api/v1/studies/{study_id}/report.pdf": {
+        "get": {
+            "operationId": "getReport",
+            "summary": "The report",
+            "parameters": [STUDY_ID],
+            "responses": {"200": bytes_answer("The report.", "application/pdf")} | problems(404, 503),
+        }
+    },
+    "/api/v1/studies/{study_id}/result.json": {
+        "get": {
+            "operationId": "getResult",
+            "summary": "The result as it lies in the store",
+            "parameters": [STUDY_ID],
+            "responses": {"200": json_answer("The result.", "Result")} | problems(404, 503),
+        }
+    },
+    "/api/v1/studies/{study_id}/images/{number}/{picture}": {
+        "get": {
+            "operationId": "getPicture",
+            "summary": "A picture of one image",
+            "parameters": [
+                STUDY_ID,
+                path_parameter("number", {"type": "integer", "minimum": 1, "maximum": 99999}),
+                path_parameter(
+                    "picture", {"type": "string", "enum": ["image.png", "heat.png", "overlay.jpg", "roi.png"]}
+                ),
+            ],
+            "responses": {"200": bytes_answer("The picture.", "image/png", "image/jpeg")} | problems(404, 503),
+        }
+    },
+    "/api/v1/batches": {
+        "post": {
+            "operationId": "createBatch",
+            "summary": "Send files and ZIP archives of many studies",
+            "description": "DICOM files come together by StudyInstanceUID; any other file is a study of one image.",
+            "parameters": [IDEMPOTENCY_KEY],
+            "requestBody": form("files", "Images and ZIP archives of them."),
+            "responses": accepted("BatchAccepted") | problems(400, 403, 413, 415, 422, 429, 503, 507),
+        }
+    },
+    "/api/v1/batches/{batch_id}": {
+        "get": {
+            "operationId": "getBatch",
+            "summary": "Where a batch stands",
+            "parameters": [BATCH_ID, WAIT, IF_NONE_MATCH],
+            "responses": status("Batch") | problems(400, 404, 503),
+        }
+    },
+    "/api/v1/batches/{batch_id}/studies": {
+        "get": {
+            "operationId": "listBatchStudies",
+            "summary": "The studies of a batch",
+            "parameters": [BATCH_ID, *FILTERS, *PAGING],
+            "responses": {"200": json_answer("A page.", "StudyPage")} | problems(400, 404, 503),
+        }
+    },
+    "/api/v1/batches/{batch_id}/retry": {
+        "post": {
+            "operationId": "retryBatch",
+            "summary": "Try everything of a batch that failed again",
+            "parameters": [BATCH_ID],
+            "responses": accepted("BatchRetried") | problems(403, 404, 409, 503),
+        }
+    },
+    "/api/v1/models": {
+        "get": {
+            "operationId": "listModels",
+            "summary": "Every model card",
+            "responses": {"200": json_answer("The cards.", "Models")},
+        }
+    },
+}

@@ -1,0 +1,172 @@
+"""The words and colours a person reads an outcome by. One table each; templates look up, they do not decide."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from fractureai.domain.reasons import Reason
+from fractureai.domain.records import StudyRow
+from fractureai.domain.study import Assessment, Stage, WorkState
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """How something is called, what it means, and which badge it gets (colour and icon of the style sheet)."""
+
+    badge: str
+    name: str
+    meaning: str
+
+
+ASSESSMENTS: Mapping[Assessment, Word] = {
+    Assessment.FRACTURE: Word(
+        "fracture",
+        "Fracture likely",
+        "In at least one view the probability reaches the upper threshold. Look at this study first.",
+    ),
+    Assessment.SUSPECTED: Word(
+        "suspected",
+        "Fracture suspected",
+        "In at least one view the probability lies between the two thresholds. Look closely; think of further views.",
+    ),
+    Assessment.INCONCLUSIVE: Word(
+        "inconclusive",
+        "Not assessed",
+        "The system could not assess this study, or not all of it. Read it as if it had never been here.",
+    ),
+    Assessment.NO_FRACTURE: Word(
+        "none",
+        "No fracture found",
+        "In every view the probability stays below the lower threshold. A fracture can still be there: the threshold "
+        "is set so that few are missed, not none.",
+    ),
+}
+
+IMAGE_MEANINGS: Mapping[Assessment, str] = {
+    Assessment.FRACTURE: "The probability is at or above the upper threshold.",
+    Assessment.SUSPECTED: "The probability lies between the two thresholds.",
+    Assessment.INCONCLUSIVE: "This view was not assessed.",
+    Assessment.NO_FRACTURE: "The probability is below the lower threshold.",
+}
+
+STATES: Mapping[WorkState, Word] = {
+    WorkState.OPEN: Word("open", "In progress", "The work on this study is not finished yet."),
+    WorkState.DONE: Word("done", "Done", "The study was read."),
+    WorkState.REJECTED: Word(
+        "rejected", "Could not be read", "Nothing in this study could be read. The reason says what to send instead."
+    ),
+    WorkState.FAILED: Word(
+        "failed", "Failed", "The fault is ours, not the file's. Nothing is lost: the study can be tried again."
+    ),
+}
+
+STAGES: Mapping[Stage, Word] = {
+    Stage.CLASSIFY: Word(
+        "classify", "Recognise the region", "Reads the pixels and tells which part of the body it is."
+    ),
+    Stage.DETECT: Word("detect", "Look for a fracture", "The model of that region gives a probability."),
+    Stage.EXPLAIN: Word("explain", "Show the attention", "Draws what the model looked at onto the image."),
+    Stage.REPORT: Word("report", "Write the report", "Puts everything into a PDF and a JSON document."),
+}
+
+
+EVENTS: Mapping[str, str] = {
+    "accepted": "Received and kept",
+    "classify": "Region recognised",
+    "detect": "Looked for a fracture",
+    "explain": "Attention drawn",
+    "done": "Report written",
+    "rejected": "Could not be read",
+    "failed": "Given up",
+    "retried": "Did not work; tried again later",
+    "reopened": "Opened again by a person",
+    "restored": "Made anew",
+    "verdict": "A reader’s word",
+}
+
+
+def happened(what: str) -> str:
+    """A line of a study's history."""
+    return EVENTS.get(what, spoken(what).capitalize())
+
+
+def verdict(row: StudyRow) -> Word:
+    """What a list shows of a study: its assessment if it was read, else where the work stands."""
+    if row.state is WorkState.DONE and row.assessment is not None:
+        return ASSESSMENTS[row.assessment]
+    return STATES[row.state]
+
+
+def why(row: StudyRow) -> list[Reason]:
+    """The reasons worth showing at the study.
+
+    That a view lies between the thresholds is what "suspected" means, and no reason where another lies above them.
+    """
+    return [reason for reason in row.reasons if reason.code != "near_threshold"]
+
+
+def why_in_brief(row: StudyRow) -> Reason | None:
+    """The one reason a list has room for."""
+    if row.state is WorkState.OPEN:
+        return None
+    return next((reason for reason in row.reasons if reason.code == "views_not_assessed"), next(iter(why(row)), None))
+
+
+def steps(row: StudyRow) -> list[tuple[Word, str]]:
+    """The stages with ``done``, ``current`` or ``waiting``."""
+    stages = list(Stage)
+    at = stages.index(row.stage) if row.stage in stages else 0
+    if row.state is not WorkState.OPEN:
+        at = len(stages)
+    marks = ["done" if index < at else "current" if index == at else "waiting" for index in range(len(stages))]
+    return [(STAGES[stage], mark) for stage, mark in zip(stages, marks, strict=True)]
+
+
+def study_name(row: StudyRow) -> str:
+    """What a person calls the study: the sender's label, else the start of its id."""
+    return row.label or f"Study {row.study_id[:8]}"
+
+
+def percent(value: float | None) -> str:
+    """A probability for people; never 0 % or 100 %, which no model can claim."""
+    if value is None:
+        return "–"
+    if value < 0.01:
+        return "< 1 %"
+    if value > 0.99:
+        return "> 99 %"
+    return f"{value:.0%}".replace("%", " %")
+
+
+def clock_time(seconds: float) -> str:
+    """Seconds since the epoch for people, in UTC; a script turns it into the reader's own time."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def binary_size(size_bytes: int) -> str:
+    """A number of bytes for people."""
+    size, units = float(size_bytes), ["bytes", "KiB", "MiB", "GiB"]
+    while size >= 1024 and len(units) > 1:
+        size, units = size / 1024, units[1:]
+    return f"{size:.3g} {units[0]}"
+
+
+def figure(value: Any) -> str:
+    """A value from a card's free-form part, as it should stand in a table."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, int):
+        return f"{value:,}".replace(",", "\N{THIN SPACE}")
+    return str(value)
+
+
+def spoken(key: str) -> str:
+    """A key from a card as a heading: ``false_alarms`` becomes ``false alarms``."""
+    return key.replace("_", " ")
