@@ -1,0 +1,55 @@
+"""The command line. Each command lives in its own module; this one puts them under one roof."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from fractureai.commands.lazy import Lazy, LazyGroup
+from fractureai.errors import BrokenDeployment, RejectedInput, TransientFailure
+
+_COMMANDS = {
+    "serve": Lazy("fractureai.commands.serve", "serve", "Start everything on this machine."),
+    "worker": Lazy("fractureai.commands.serve", "worker", "Start one worker, to scale by role and machine."),
+    "analyze": Lazy("fractureai.commands.analyze", "analyze", "Read files here and now, without a service."),
+    "submit": Lazy("fractureai.commands.submit", "submit", "Send files to a running service."),
+    "demo": Lazy("fractureai.commands.demo", "demo", "See it work, on phantoms or your own files."),
+    "rebuild": Lazy("fractureai.commands.rebuild", "rebuild", "Make a lost ledger anew from the store."),
+    "models": Lazy("fractureai.commands.models", "models", "The models at hand: list, verify, calibrate."),
+    "train": Lazy("fractureai.training.train_commands", "train", "Train a model (needs the extra `train`)."),
+    "evaluate": Lazy("fractureai.training.evaluation_commands", "evaluate", "Measure models (extra `train`)."),
+}
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy=_COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 all well; 1 some studies were rejected or failed; 2 wrong usage; 3 the installation is at "
+    "fault; 4 a service is away, try again. Not for diagnostic use.",
+)
+@click.version_option(package_name="fractureai")
+def cli() -> None:
+    """Read limb radiographs: region, fracture probability, attention map, report.
+
+    Start with `fractureai demo`, which draws its own radiographs, or `fractureai analyze FILE`. A hospital runs
+    `fractureai serve` and sends files to it by browser, API or `fractureai submit`.
+    """
+
+
+def main() -> None:
+    """Run the command line; an error of ours becomes one sentence and an exit code, never a traceback."""
+    try:
+        cli(standalone_mode=True)
+    except RejectedInput as error:
+        _fail(error.detail or str(error), 1)
+    except BrokenDeployment as error:
+        _fail(str(error), 3)
+    except TransientFailure as error:
+        _fail(str(error), 4)
+
+
+def _fail(message: str, code: int) -> None:
+    click.echo(f"fractureai: {message}", err=True)
+    sys.exit(code)

@@ -1,0 +1,91 @@
+"""``fractureai serve`` and ``fractureai worker``: the processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+import click
+from rich.console import Console
+
+from fractureai.bootstrap import ROLES
+from fractureai.embedded.service import embedded_service, watch, worker_command
+from fractureai.settings import Settings, load_settings
+
+_ROLE_NAMES = [*ROLES, "scheduler"]
+
+
+@click.command(short_help="Start everything on this machine.")
+@click.option("--data", "data_dir", type=click.Path(file_okay=False, path_type=Path), help="The data folder.")
+@click.option("--host", help="Address to listen on; by default this machine only.")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port of the web pages and the API.")
+def serve(data_dir: Path | None, host: str | None, port: int | None) -> None:
+    """Start the whole service: its own Redis, workers, scheduler and web server, in one data folder.
+
+    Ctrl-C stops it all; what was accepted goes on when it is started again. A process that dies is restarted; one
+    that cannot stay up ends the command with its last words.
+
+    Exit code 0: stopped by you. 3: something could not be started.
+    """
+    settings = settings_for(data_dir, host, port)
+    console = Console()
+    _stop_on_signals()
+    console.print("Starting Redis, workers and web…", style="dim")
+    try:
+        with embedded_service(settings) as service:
+            console.print(f"FractureAI is at [bold]{service.url}[/bold] – data in {service.data_dir} – Ctrl-C stops it")
+            console.print("Not for diagnostic use.", style="dim")
+            with _announced_stop(console):
+                watch(service)
+    except KeyboardInterrupt:
+        console.print("Stopped.")
+
+
+@contextlib.contextmanager
+def _announced_stop(console: Console) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.print("Stopping; running work is finished or given back…")
+        raise
+
+
+@click.command(short_help="Start one worker, to scale by role and machine.")
+@click.option("--role", type=click.Choice(_ROLE_NAMES), required=True, help="Which queues it serves.")
+@click.option("--concurrency", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes that work.")
+def worker(role: str, concurrency: int) -> None:
+    """Start a worker against the queue, ledger and store of the settings (FRACTUREAI_QUEUE__URL and others).
+
+    inference: classify and detect. reports: explain and report. intake: unpacks batches. scheduler: puts back on the
+    queue what the queue has lost; one is enough.
+    """
+    command = (
+        [sys.executable, "-m", "workers.scheduler"]
+        if role == "scheduler"
+        else worker_command(role, concurrency=concurrency)
+    )
+    os.execv(command[0], command)  # noqa: S606 the worker takes this process's place, signals and all
+
+
+def settings_for(data_dir: Path | None, host: str | None, port: int | None) -> Settings:
+    """The settings, with what was said on the command line on top."""
+    base = load_settings()
+    web = base.web.model_copy(
+        update={name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    )
+    return base.model_copy(update={"web": web} | ({"data_dir": data_dir} if data_dir else {}))
+
+
+def _stop_on_signals() -> None:
+    """A plain ``kill`` stops the service as Ctrl-C does, also where a shell's ``&`` has switched Ctrl-C off."""
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, interrupt)

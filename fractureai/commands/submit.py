@@ -1,0 +1,122 @@
+"""``fractureai submit``: send files to a running service."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from fractureai.client import LONGEST_WAIT_S, Client
+from fractureai.commands.files import expand, paths_argument
+from fractureai.commands.table import exit_code, print_results
+from fractureai.resumable import FILES_AN_UPLOAD, Patience, ResumableUpload
+
+_LEAST_PAUSE_S = 0.2
+
+
+@click.command(short_help="Send files to a running service.")
+@paths_argument
+@click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="The service.")
+@click.option("--label", default="", help="What to call the batch.")
+@click.option("--wait", is_flag=True, help="Wait until every study is final and print the results.")
+@click.option("--patience", "patience_s", default=300.0, show_default=True, help="Seconds to wait for a lost service.")
+@click.option("--json", "as_json", is_flag=True, help="With --wait: one JSON object a line and study.")
+@click.pass_context
+def submit(
+    context: click.Context,
+    paths: tuple[Path, ...],
+    url: str,
+    label: str,
+    *,
+    wait: bool,
+    patience_s: float,
+    as_json: bool,
+) -> None:
+    """Send radiographs to a FractureAI service.
+
+    A line that breaks is waited for. After an interruption the same command goes on where it stopped, for a day.
+
+    Without --wait it prints where to look and returns as soon as the service has taken responsibility. Exit code 0:
+    accepted (with --wait: every study was read). 1: some studies were rejected or failed. 4: the service is away.
+    """
+    files = expand(paths)
+    console = Console(stderr=as_json)
+    with Client(url) as client:
+        batches = send(client, files, label, console, patience_s)
+        if not wait:
+            for batch_id in batches:
+                click.echo(f"{url.rstrip('/')}/batches/{batch_id}")
+            return
+        follow(client, batches, console, patience_s)
+        results, refused = outcome_of(client, batches)
+    if as_json:
+        for result in results:
+            click.echo(json.dumps(result, ensure_ascii=False))
+    else:
+        print_results(results, console)
+    for name, sentence in refused:
+        click.echo(f"left out: {name}: {sentence}", err=True)
+    context.exit(exit_code(results))
+
+
+def send(
+    client: Client, files: list[tuple[str, Path]], label: str, console: Console, patience_s: float = 60.0
+) -> list[str]:
+    """Send files, many as several batches; returns the batches' ids."""
+    batches = []
+    with _progress(console) as progress:
+        task = progress.add_task("Sending", total=len(files))
+        patience = Patience(patience_s, lambda failure: progress.console.print(f"[dim]waiting: {escape(str(failure))}"))
+        for start in range(0, len(files), FILES_AN_UPLOAD):
+            part = files[start : start + FILES_AN_UPLOAD]
+            upload = ResumableUpload(client, part, label=label, progress=lambda count: progress.advance(task, count))
+            batches.append(upload.send(patience))
+            for name, sentence in upload.refused:
+                progress.console.print(f"left out: {escape(name)}: {escape(sentence)}")
+    return batches
+
+
+def follow(client: Client, batches: list[str], console: Console, patience_s: float = 60.0) -> None:
+    """Show progress until every batch is finished."""
+    patience = Patience(patience_s)
+    known = {batch_id: patience.use(lambda batch_id=batch_id: client.batch(batch_id)) for batch_id in batches}
+    with _progress(console) as progress:
+        task = progress.add_task("Analyzing", total=None)
+        while True:
+            studies = sum(state.studies for state in known.values())
+            done = sum(state.closed_studies for state in known.values())
+            progress.update(task, total=studies or None, completed=done)
+            unfinished = [state for state in known.values() if not state.finished]
+            if not unfinished:
+                return
+            first = unfinished[0]
+            asked = time.monotonic()
+            known[first.batch_id] = patience.use(
+                lambda first=first: client.batch(first.batch_id, wait_s=LONGEST_WAIT_S, known=first)
+            )
+            # The server answers at once where it has no place to wait; then the pause is here.
+            time.sleep(max(0.0, _LEAST_PAUSE_S - (time.monotonic() - asked)))
+
+
+def outcome_of(client: Client, batches: list[str]) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
+    """What became of finished batches: results as in ``result.json``, and the files left out with the sentence why."""
+    results = [result for batch_id in batches for result in results_of(client, batch_id)]
+    refused = [entry for batch_id in batches for entry in client.batch(batch_id).rejected_uploads]
+    return results, refused
+
+
+def results_of(client: Client, batch_id: str) -> list[dict[str, Any]]:
+    """The results of a finished batch, as in ``result.json``."""
+    return [client.study(study["study_id"])["result"] for study in client.studies_of(batch_id)]
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
+    )

@@ -1,0 +1,229 @@
+"""The whole product on one machine, from one command: Redis, workers, scheduler and web in one data folder."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import httpx
+
+from fractureai.bootstrap import ROLES
+from fractureai.embedded.redis import find_redis_server, redis_command
+from fractureai.embedded.supervision import Program, SupervisorClient, supervisor_config, supervisord_command
+from fractureai.errors import BrokenDeployment
+from fractureai.settings import Settings
+
+_START_TIMEOUT_S = 60.0
+_STOP_TIMEOUT_S = 60.0
+_LOG_TAIL_LINES = 25
+
+
+@dataclass(frozen=True, slots=True)
+class RunningService:
+    """What the outside may know of a started service."""
+
+    url: str
+    data_dir: Path
+    supervisor: SupervisorClient
+
+
+@contextlib.contextmanager
+def embedded_service(settings: Settings) -> Iterator[RunningService]:
+    """Start everything, wait until it answers, and stop it all at the end.
+
+    Raises
+    ------
+    BrokenDeployment
+        If the data folder is in use by another service, the port is taken, or a process will not start; the message
+        holds the last lines of its log.
+    """
+    data_dir = settings.data_dir.resolve()
+    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with _locked(data_dir), _run_dir() as run_dir:
+        _check_port(settings.web.host, settings.web.port)
+        log_dir = data_dir / "logs"
+        log_dir.mkdir(exist_ok=True)
+        config_file = run_dir / "supervisord.conf"
+        config_file.write_text(
+            supervisor_config(_programs(settings, data_dir, run_dir), run_dir=run_dir, log_dir=log_dir)
+        )
+        with (log_dir / "supervisord.out").open("ab") as output:
+            process = _start(config_file, output)
+        service = RunningService(_url(settings), data_dir, SupervisorClient(run_dir))
+        try:
+            _wait_until_ready(service, process)
+            yield service
+        finally:
+            _stop(process)
+
+
+def watch(service: RunningService, *, poll_s: float = 1.0) -> None:
+    """Return only by an exception: when a process cannot be kept alive, or the user ends the command."""
+    while True:
+        time.sleep(poll_s)
+        _raise_if_broken(service)
+
+
+def _programs(settings: Settings, data_dir: Path, run_dir: Path) -> list[Program]:
+    redis_dir = data_dir / "redis"
+    redis_dir.mkdir(exist_ok=True, mode=0o700)
+    redis_socket = run_dir / "redis.sock"
+    environment = {
+        "FRACTUREAI_DATA_DIR": str(data_dir),
+        "FRACTUREAI_QUEUE__URL": settings.queue.url or f"redis+socket://{redis_socket}",
+        "FRACTUREAI_LOG_FORMAT": settings.log_format,
+        "FRACTUREAI_LOG_LEVEL": settings.log_level,
+        "FRACTUREAI_SITE": settings.site,
+        "FRACTUREAI_MODELS_DIR": str(settings.models_dir),
+        "FRACTUREAI_WEB__HOST": settings.web.host,
+        "FRACTUREAI_WEB__PORT": str(settings.web.port),
+        # One image at a time uses both cores in OpenVINO; other libraries' thread pools would only fight it.
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "PYTHONUNBUFFERED": "1",
+        # Freed memory goes back to the system: without this glibc keeps an arena for each thread.
+        "MALLOC_ARENA_MAX": "2",
+    }
+    programs = [
+        Program("web", gunicorn_command(settings, run_dir), 30, 30, environment),
+        Program("inference", worker_command("inference"), 20, 60, environment),
+        Program("reports", worker_command("reports", also=("intake",)), 20, 60, environment),
+        Program("scheduler", [sys.executable, "-m", "workers.scheduler"], 25, 15, environment),
+    ]
+    if not settings.queue.url:
+        programs.insert(0, Program("redis", redis_command(find_redis_server(), redis_socket, redis_dir), 1))
+    return programs
+
+
+def gunicorn_command(settings: Settings, run_dir: Path) -> list[str]:
+    """The web process: threads, because requests wait for disks and the ledger, not for the processor."""
+    options = [
+        "--bind", f"{settings.web.host}:{settings.web.port}",
+        "--workers", "1",
+        "--threads", str(settings.web.threads),
+        "--worker-class", "gthread",
+        "--worker-tmp-dir", str(run_dir),
+        "--timeout", "120",
+        "--graceful-timeout", "20",
+        "--keep-alive", "15",
+        "--no-control-socket",
+        "--error-logfile", "-",
+        "--log-level", "warning",
+    ]  # fmt: skip
+    return [sys.executable, "-m", "gunicorn", *options, "workers.web:app"]
+
+
+def worker_command(role: str, *, concurrency: int = 1, also: tuple[str, ...] = ()) -> list[str]:
+    """A Celery worker of a role, serving the queues of the roles in ``also`` too."""
+    queues = [queue for each in (role, *also) for queue in ROLES[each]]
+    options = [
+        "--queues", ",".join(queues),
+        "--concurrency", str(concurrency),
+        "--hostname", f"{role}@%h",
+        "--loglevel", "WARNING",
+        "--without-gossip",
+        "--without-mingle",
+    ]  # fmt: skip
+    return [sys.executable, "-m", "celery", "-A", f"workers.{role}", "worker", *options]
+
+
+def _start(config_file: Path, output: IO[bytes]) -> subprocess.Popen[bytes]:
+    # A session of its own: Ctrl-C reaches this command alone, which then stops the processes in order.
+    return subprocess.Popen(  # noqa: S603 our own interpreter and file
+        supervisord_command(config_file), stdout=output, stderr=output, stdin=subprocess.DEVNULL, start_new_session=True
+    )
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(_STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _wait_until_ready(service: RunningService, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            tail = _tail(service.data_dir / "logs" / "supervisord.out")
+            raise BrokenDeployment(f"the process manager did not start:\n{tail}")
+        states = _raise_if_broken(service)
+        if states and set(states.values()) == {"RUNNING"} and _answers(service.url):
+            return
+        time.sleep(0.1)
+    raise BrokenDeployment(f"the service did not become ready in {_START_TIMEOUT_S:.0f} s; see {service.data_dir}/logs")
+
+
+def _raise_if_broken(service: RunningService) -> dict[str, str]:
+    states = service.supervisor.states()
+    for name, state in states.items():
+        if state == "FATAL":
+            tail = _tail(service.data_dir / "logs" / f"{name}.log")
+            raise BrokenDeployment(f"{name} does not stay up; its last words:\n{tail}")
+    return states
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz", timeout=2, trust_env=False).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def _tail(file: Path) -> str:
+    if not file.is_file():
+        return "(no log)"
+    with file.open(errors="replace") as lines:
+        return "".join(deque(lines, _LOG_TAIL_LINES)).rstrip()
+
+
+def _url(settings: Settings) -> str:
+    host = "127.0.0.1" if settings.web.host in {"0.0.0.0", "::"} else settings.web.host  # noqa: S104 compared only
+    return f"http://{host}:{settings.web.port}"
+
+
+def _check_port(host: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise BrokenDeployment(
+                f"cannot listen on {host}:{port} ({error.strerror}); choose another --port"
+            ) from error
+
+
+@contextlib.contextmanager
+def _locked(data_dir: Path) -> Iterator[None]:
+    with (data_dir / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise BrokenDeployment(f"another service works in {data_dir}; stop it or choose another --data") from error
+        yield
+
+
+@contextlib.contextmanager
+def _run_dir() -> Iterator[Path]:
+    """A private folder with a short name: a Unix socket's path may have 107 bytes only."""
+    folder = Path(tempfile.mkdtemp(prefix="fractureai-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

