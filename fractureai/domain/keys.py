@@ -6,6 +6,7 @@ of another. Only ids and numbers are in a key, never a name that somebody sent.
 
 from __future__ import annotations
 
+from fractureai.domain.dicom_objects import check_object_name
 from fractureai.domain.study import check_id, check_site
 
 
@@ -69,6 +70,14 @@ def report_pdf(site: str, study_id: str) -> str:
     return study_prefix(site, study_id) + "report.pdf"
 
 
+def dicom_object(site: str, study_id: str, name: str) -> str:
+    """A DICOM result by its name (``DicomObject.name``): ``sr``, ``summary``, ``pdf``, ``overlay-2``, ``gsps-2``.
+
+    ``result.json`` lists those there are under ``dicom_objects``.
+    """
+    return study_prefix(site, study_id) + f"results/dicom/{check_object_name(name)}.dcm"
+
+
 def result_json(site: str, study_id: str) -> str:
     """The result for machines; written last, it vouches for everything else."""
     return study_prefix(site, study_id) + "result.json"
@@ -93,6 +102,16 @@ def batch_file_prefixes(site: str, batch_id: str) -> tuple[str, str]:
 def batch_json(site: str, batch_id: str) -> str:
     """What the batch is made of; written when it is accepted."""
     return f"sites/{check_site(site)}/batches/{check_id(batch_id)}/batch.json"
+
+
+def arrival(site: str, arrival_id: str, received_at_s: float) -> str:
+    """A DICOM instance as received, until its examination can be revised no more; the hour says what is left over."""
+    return f"{arrivals_prefix(site)}{int(received_at_s // 3600):08d}/{check_id(arrival_id)}"
+
+
+def arrivals_prefix(site: str) -> str:
+    """What the keys of all arrivals of a site begin with."""
+    return f"sites/{check_site(site)}/arrivals/"
 
 
 def _number(number: int) -> str:

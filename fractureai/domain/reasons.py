@@ -21,6 +21,7 @@ _TABLE: dict[str, str] = {
     "multi_frame": "The file holds several frames or an animation. Send single radiographs.",
     "no_pixels": "The DICOM file holds no image. Send the image objects of the study.",
     "not_a_radiograph": "This is not a plain radiograph. Send CR or DX images of a limb.",
+    "own_result": "This is a result of this system, not a radiograph. Send the original images only.",
     "colour_image": "The picture is in colour; radiographs are greyscale. Send the original radiograph.",
     "blank_image": "The image shows nothing: all its pixels are nearly the same. Check the export.",
     "unsupported_encoding": "The pixels are stored in a way this service cannot decode. Export without compression.",
@@ -45,6 +46,9 @@ _TABLE: dict[str, str] = {
     "views_not_assessed": "Not every view of the study could be assessed; read those views without this system.",
     "models_disagree": "The readings of this image vary too much to call it normal.",
     "near_threshold": "The probability lies between the two thresholds: neither a clear finding nor a clear absence.",
+    # Why there are no DICOM results.
+    "no_dicom_source": "The images did not come as DICOM of a study, so no results can be filed into one. Use the PDF.",
+    "dicom_conflict": "The DICOM files are of different studies or patients, so no results are filed into either.",
     # Our own failures.
     "attempts_exhausted": "The analysis did not finish in three attempts. An operator can look at it and retry.",
     "store_unavailable": "The image store could not be reached.",

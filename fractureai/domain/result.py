@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fractureai.domain.assessment import Finding
+from fractureai.domain.dicom_objects import DicomObject
 from fractureai.domain.reasons import Reason
 from fractureai.domain.scores import ModelIdentity
 from fractureai.domain.study import Assessment, Study, WorkState
@@ -93,7 +94,13 @@ class ImageResult:
 
 @dataclass(frozen=True, slots=True)
 class StudyResult:
-    """What was found on a study; the same for the same input and the same models."""
+    """What was found on a study; the same for the same input and the same models.
+
+    Attributes
+    ----------
+    dicom_objects, no_dicom:
+        The DICOM results; where there are none although they were wanted, why.
+    """
 
     study_id: str
     label: str
@@ -102,6 +109,8 @@ class StudyResult:
     images: tuple[ImageResult, ...]
     models: tuple[ModelIdentity, ...]
     software_version: str
+    dicom_objects: tuple[DicomObject, ...] = ()
+    no_dicom: Reason | None = None
 
     @classmethod
     def failed(cls, study: Study, reasons: tuple[Reason, ...], software_version: str) -> StudyResult:
@@ -144,6 +153,8 @@ class StudyResult:
             "images": [image.to_json() for image in self.images],
             "models": {model.name: model.to_json() for model in self.models},
             "software_version": self.software_version,
+            "dicom_objects": [entry.to_json() for entry in self.dicom_objects],
+            "no_dicom": self.no_dicom and self.no_dicom.to_json(),
             "disclaimer": DISCLAIMER,
         }
 
@@ -159,6 +170,8 @@ class StudyResult:
             images=tuple(ImageResult.from_json(image, models) for image in data["images"]),
             models=tuple(models.values()),
             software_version=data["software_version"],
+            dicom_objects=tuple(DicomObject.from_json(entry) for entry in data.get("dicom_objects", ())),
+            no_dicom=Reason.from_json(data["no_dicom"]) if data.get("no_dicom") else None,
         )
 
 

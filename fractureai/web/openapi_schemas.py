@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from fractureai.domain.dicom_objects import DicomKind
 from fractureai.domain.records import Agreement
 from fractureai.domain.study import Assessment, Grouping, Stage, WorkState
+from fractureai.web.openapi_parts import GROUPING_TEXT, MAX_PATTERN_LENGTH, PATTERN_TEXT
 
 Schema = dict[str, Any]
 
@@ -111,7 +113,21 @@ SCHEMAS: dict[str, Schema] = {
             "images": _list(_ref("ImageResult")),
             "models": {"type": "object", "additionalProperties": _ref("ModelIdentity")},
             "software_version": _text(),
+            "dicom_objects": _list(_ref("DicomObject")),
+            "no_dicom": _maybe(_ref("Reason")),
             "disclaimer": _text(),
+        },
+        optional=("dicom_objects", "no_dicom"),
+    ),
+    "DicomObject": _object(
+        {
+            "name": _text("Unique in its study; the last part of its address, before `.dcm`."),
+            "kind": {"type": "string", "enum": [kind.value for kind in DicomKind]},
+            "number": _maybe(_COUNT),
+            "sop_class_uid": _text(),
+            "sop_instance_uid": _text(),
+            "series_instance_uid": _text(),
+            "study_instance_uid": _text(),
         }
     ),
     "ImageResult": _object(
@@ -189,11 +205,11 @@ SCHEMAS: dict[str, Schema] = {
             "grouping": {
                 "type": "string",
                 "enum": [grouping.value for grouping in Grouping],
-                "description": "Whether each file is a study or each folder is one; DICOM files of one examination "
-                "come together either way.",
+                "description": GROUPING_TEXT,
             },
+            "pattern": {"type": "string", "maxLength": MAX_PATTERN_LENGTH, "description": PATTERN_TEXT},
         },
-        optional=("label", "grouping"),
+        optional=("label", "grouping", "pattern"),
     ),
     "FinishedPage": _object(
         {
