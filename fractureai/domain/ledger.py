@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from fractureai.domain.access import AccessLedger
 from fractureai.domain.reasons import Reason
 from fractureai.domain.records import (
     ALL_STUDIES,
@@ -20,6 +21,7 @@ from fractureai.domain.records import (
     FinishedPage,
     KeyedRequest,
     OpenUpload,
+    OpenWork,
     Page,
     StudyFilter,
     StudyRow,
@@ -186,6 +188,9 @@ class ReadingLedger(Protocol):
     def open_count(self) -> int:
         """How many studies are open, over all sites."""
 
+    def open_work(self, *, now_s: float) -> list[OpenWork]:
+        """What is open at each stage that has open studies; asks for what is open only."""
+
     def add_verdict(self, verdict: Verdict, *, site: str) -> bool:
         """Keep a reader's word; ``False`` if there is no such study at this site."""
 
@@ -221,7 +226,7 @@ class Outbox(Protocol):
         """A person wants one tried again, with a fresh count; ``False`` unless it was given up."""
 
 
-class Ledger(IntakeLedger, UploadLedger, WorkLedger, ReadingLedger, Outbox, Protocol):
+class Ledger(IntakeLedger, UploadLedger, WorkLedger, ReadingLedger, Outbox, AccessLedger, Protocol):
     """The state of the work."""
 
     def close(self) -> None:

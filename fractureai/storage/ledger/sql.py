@@ -23,14 +23,16 @@ from fractureai.domain.records import (
 )
 from fractureai.domain.study import Assessment, Batch, Stage, Study, WorkState
 from fractureai.storage.ledger import finished, intake, reading, requests, restore, work, worklist
+from fractureai.storage.ledger.access import AccessMethods
 from fractureai.storage.ledger.connections import Connections
+from fractureai.storage.ledger.gauges import GaugeMethods
 from fractureai.storage.ledger.outbox import OutboxMethods
 from fractureai.storage.ledger.schema import HEAD
 from fractureai.storage.ledger.uploads import UploadMethods
 from fractureai.storage.ledger.verdicts import VerdictMethods
 
 
-class SqlLedger(UploadMethods, VerdictMethods, OutboxMethods):
+class SqlLedger(AccessMethods, UploadMethods, VerdictMethods, OutboxMethods, GaugeMethods):
     """The ``Ledger`` of ``fractureai.domain.ports`` over a database. Safe between threads, processes and forks.
 
     What somebody was promised (accepting, unpacking, a person's reopening, the place of a finished study, which others
