@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import re
+import tomllib
 from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import urlsplit
@@ -16,6 +19,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from fractureai.errors import BrokenDeployment
 
 _PREFIX = "FRACTUREAI_"
+API_KEY_VARIABLE = "FRACTUREAI_API_KEY"
+"""Whoever sends to a service may have its key here; the service itself does not read it."""
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -63,6 +68,7 @@ class WebGroup(_Group):
     secret_key_file: Path | None = Field(default=None, description="signs uploads; by default made in the data folder")
     trusted_hosts: tuple[str, ...] = Field(default=(), description="names it answers to; loopback names on loopback")
     public_base_url: str | None = Field(default=None, description="how people reach it, behind a proxy")
+    proxies: int = Field(default=0, ge=0, le=8, description="reverse proxies in front, whose X-Forwarded-For counts")
 
 
 class WebhookGroup(_Group):
@@ -88,6 +94,53 @@ class WebhookGroup(_Group):
         return self
 
 
+class SignInRule(_Group):
+    """Who has ``group`` in their claim is ``role`` at ``site``."""
+
+    group: str
+    site: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
+    role: Literal["viewer", "reader", "admin"]
+
+
+class AccessGroup(_Group):
+    """Who is let in."""
+
+    mode: Literal["auto", "closed"] = Field(default="auto", description="auto: open on loopback, closed elsewhere")
+    oidc_issuer: str = Field(default="", description="the OpenID provider people sign in at; none: local accounts only")
+    oidc_client_id: str = ""
+    oidc_client_secret_file: Path | None = Field(default=None, description="none for a public client")
+    oidc_scopes: str = "openid profile email"
+    oidc_claim: str = Field(default="groups", description="which claim says what somebody is; dots lead into objects")
+    oidc_rules: tuple[SignInRule, ...] = Field(default=(), description="the first that fits counts; none: not let in")
+    session_idle_s: float = Field(default=3600, ge=60)
+    session_absolute_s: float = Field(default=12 * 3600, ge=60)
+    upload_token_s: float = Field(default=3 * 24 * 3600, ge=60, description="how long an upload may be gone on with")
+    key_budget: str = Field(default="6000/minute", description="requests of one key or person")
+    address_budget: str = Field(default="600/minute", description="requests of one address that has not said who it is")
+    refused_budget: str = Field(default="30/5minutes", description="refused keys and sign-ins of one address")
+    account_budget: str = Field(default="10/15minutes", description="refused sign-ins to one account")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for budget in (self.key_budget, self.address_budget, self.refused_budget, self.account_budget):
+            if not re.fullmatch(r"[1-9]\d{0,8}/([1-9]\d{0,3})?(second|minute|hour|day)s?", budget):
+                raise ValueError(f"a budget is written like 600/minute or 30/5minutes, not {budget!r}")
+        if not self.oidc_issuer:
+            return self
+        parts = urlsplit(self.oidc_issuer)
+        if not parts.hostname or not (
+            parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK_HOSTS)
+        ):
+            raise ValueError("oidc_issuer must be https, or http to this machine")
+        if not self.oidc_client_id:
+            raise ValueError("oidc_client_id is needed with oidc_issuer")
+        if not self.oidc_rules:
+            raise ValueError("oidc_rules is needed with oidc_issuer: without one nobody would be let in")
+        if "openid" not in self.oidc_scopes.split():
+            raise ValueError("oidc_scopes must hold openid")
+        return self
+
+
 class DecodeGroup(_Group):
     """Limits on untrusted files."""
 
@@ -104,6 +157,23 @@ class WorkGroup(_Group):
     backoff_s: float = Field(default=10, ge=0)
     patience_s: float = Field(default=900, gt=0)
     reconcile_every_s: float = Field(default=5, gt=0)
+
+
+class MetricsGroup(_Group):
+    """Who may see how the work goes."""
+
+    host: str = Field(default="127.0.0.1", description="where the exporter of a process listens")
+    port: int = Field(default=0, ge=0, le=65535, description="port of /metrics, /healthz, /readyz; 0: no exporter")
+    dir: Path | None = Field(default=None, description="where the processes of one machine count together")
+    allow: tuple[str, ...] = Field(
+        default=("127.0.0.0/8", "::1/128"), description="networks that may read /metrics of the web"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for network in self.allow:
+            ipaddress.ip_network(network)
+        return self
 
 
 class Settings(BaseSettings):
@@ -127,9 +197,11 @@ class Settings(BaseSettings):
     ledger: LedgerSettings = LedgerSettings()
     queue: QueueGroup = QueueGroup()
     web: WebGroup = WebGroup()
+    access: AccessGroup = AccessGroup()
     decode: DecodeGroup = DecodeGroup()
     work: WorkGroup = WorkGroup()
     webhook: WebhookGroup = WebhookGroup()
+    metrics: MetricsGroup = MetricsGroup()
 
     @classmethod
     def settings_customise_sources(
@@ -165,7 +237,7 @@ def load_settings(**overrides: object) -> Settings:
     BrokenDeployment
         If a value is wrong or a name unknown; the message names each.
     """
-    known = {f"{_PREFIX}{name}".upper() for name in Settings.model_fields} | {f"{_PREFIX}CONFIG"}
+    known = {f"{_PREFIX}{name}".upper() for name in Settings.model_fields} | {f"{_PREFIX}CONFIG", API_KEY_VARIABLE}
     unknown = [
         name
         for name in os.environ
@@ -181,3 +253,5 @@ def load_settings(**overrides: object) -> Settings:
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
         raise BrokenDeployment("settings are not valid:\n  " + "\n  ".join(lines)) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise BrokenDeployment(f"{config} cannot be read as TOML: {error}") from error
