@@ -36,6 +36,29 @@ class ServerRefused(RejectedInput):
 
 
 @dataclass(frozen=True, slots=True)
+class Sorting:
+    """What makes a study of files that do not say it themselves: ``file``, ``folder``, ``pattern`` or ``study``.
+
+    Attributes
+    ----------
+    pattern:
+        With ``pattern``: such as ``{study}_*``; see :mod:`fractureai.domain.name_pattern`.
+    """
+
+    grouping: str = "file"
+    pattern: str = ""
+
+    def to_json(self) -> dict[str, str]:
+        """As a request has it; nothing where it is as always."""
+        if self.grouping == "file":
+            return {}
+        return {"grouping": self.grouping} | ({"pattern": self.pattern} if self.pattern else {})
+
+
+BY_FILE = Sorting()
+
+
+@dataclass(frozen=True, slots=True)
 class BatchStatus:
     """How far a batch has come.
 
@@ -118,15 +141,23 @@ class Client:
     ) -> None:
         self._http.close()
 
-    def submit_batch(self, files: Sequence[tuple[str, Path]], *, label: str = "", key: str | None = None) -> str:
+    def submit_batch(
+        self,
+        files: Sequence[tuple[str, Path]],
+        *,
+        label: str = "",
+        key: str | None = None,
+        sorting: Sorting = BY_FILE,
+    ) -> str:
         """Send files and archives in one request, streamed from disk; returns the id of the batch.
 
         With ``key``, sending the same again after a lost answer gives the same batch.
         """
         headers = {"Idempotency-Key": key} if key else {}
         with contextlib.ExitStack() as stack:
+            data = {"label": label, **sorting.to_json()}
             parts = [("files", (name, stack.enter_context(path.open("rb")))) for name, path in files]
-            answer = self._send("POST", "/api/v1/batches", files=parts, data={"label": label}, headers=headers)
+            answer = self._send("POST", "/api/v1/batches", files=parts, data=data, headers=headers)
         return str(answer.json()["batch_id"])
 
     def begin_upload(self) -> Upload:
@@ -149,9 +180,11 @@ class Client:
             answer = self._send("PUT", f"{upload.files_url}{number}", params=query, headers=headers, content=content)
         return _arrived(answer.json())
 
-    def complete_upload(self, upload: Upload, receipts: Sequence[str], *, label: str = "") -> str:
+    def complete_upload(
+        self, upload: Upload, receipts: Sequence[str], *, label: str = "", sorting: Sorting = BY_FILE
+    ) -> str:
         """Hand in the receipts; returns the id of the batch. Asked again, it answers the same."""
-        body = {"receipts": list(receipts), "label": label}
+        body = {"receipts": list(receipts), "label": label, **sorting.to_json()}
         return str(self._send("POST", upload.complete_url, json=body).json()["batch_id"])
 
     def batch(self, batch_id: str, *, wait_s: int = 0, known: BatchStatus | None = None) -> BatchStatus:

@@ -18,7 +18,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TypeVar
 
-from fractureai.client import Arrived, Client, ServerRefused, Upload
+from fractureai.client import BY_FILE, Arrived, Client, ServerRefused, Sorting, Upload
 from fractureai.errors import TransientFailure
 
 _LOG = logging.getLogger(__name__)
@@ -92,6 +92,7 @@ class ResumableUpload:
         files: Files,
         *,
         label: str = "",
+        sorting: Sorting = BY_FILE,
         memory: Path | None = None,
         progress: Callable[[int], None] = lambda _: None,
     ) -> None:
@@ -100,9 +101,10 @@ class ResumableUpload:
         self._client = client
         self._files = files
         self._label = label
+        self._sorting = sorting
         self._progress = progress
         self.refused: list[tuple[str, str]] = []
-        self._memory = (memory or memory_folder()) / f"{_name_of(client, files, label)}.json"
+        self._memory = (memory or memory_folder()) / f"{_name_of(client, files, label, sorting)}.json"
 
     def send(self, patience: Patience) -> str:
         """Send what has not arrived yet; returns the id of the batch.
@@ -117,7 +119,8 @@ class ResumableUpload:
         upload, arrived = self._resumed(patience) or self._begun(patience)
         if arrived is not None:
             receipts = self._send_missing(upload, {file.number: file for file in arrived}, patience)
-            patience.use(lambda: self._client.complete_upload(upload, receipts, label=self._label))
+            how = {"label": self._label, "sorting": self._sorting}
+            patience.use(lambda: self._client.complete_upload(upload, receipts, **how))
         self._memory.unlink(missing_ok=True)
         return upload.batch_id
 
@@ -166,10 +169,10 @@ class ResumableUpload:
                 raise
 
 
-def _name_of(client: Client, files: Files, label: str) -> str:
+def _name_of(client: Client, files: Files, label: str, sorting: Sorting) -> str:
     """The same for the same files, sent to the same place."""
     sent = [[name, str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns] for name, path in files]
-    return hashlib.sha256(json.dumps([client.url, label, sent]).encode()).hexdigest()[:32]
+    return hashlib.sha256(json.dumps([client.url, label, sorting.to_json(), sent]).encode()).hexdigest()[:32]
 
 
 def _sha256(path: Path) -> str:

@@ -15,13 +15,14 @@ from rich.console import Console
 from rich.progress import track
 
 from fractureai.bootstrap import Deployment
-from fractureai.commands.files import expand, paths_argument, safe_stem
+from fractureai.client import BY_FILE, Sorting
+from fractureai.commands.files import expand, group_option, paths_argument, safe_stem, sorting_of
 from fractureai.commands.table import exit_code, print_results
 from fractureai.domain import keys
 from fractureai.domain.ports import ObjectStore
 from fractureai.domain.reasons import Reason
 from fractureai.domain.result import StudyResult
-from fractureai.domain.study import Batch, Study, Upload
+from fractureai.domain.study import Batch, Grouping, Study, Upload
 from fractureai.logs import configure_logging
 from fractureai.settings import Settings, StoreSettings, load_settings
 from fractureai.stages import inline, intake
@@ -35,22 +36,26 @@ _NAMESPACE = uuid.UUID("0d1c6f0a-3f63-4c62-9d0e-27e1b7f6a5c2")
 @click.option(
     "--out", "out_dir", type=click.Path(file_okay=False, path_type=Path), help="Leave PDFs and pictures here."
 )
+@group_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line and study instead of a table.")
 @click.pass_context
-def analyze(context: click.Context, paths: tuple[Path, ...], out_dir: Path | None, as_json: bool) -> None:
+def analyze(
+    context: click.Context, paths: tuple[Path, ...], out_dir: Path | None, group: str, *, as_json: bool
+) -> None:
     """Analyze radiographs in this process and print what was found.
 
     Takes DICOM, PNG, JPEG, TIFF and WebP files, ZIP archives and folders of them. DICOM files of one examination
-    (StudyInstanceUID) are one study, any other file is a study of its own.
+    (StudyInstanceUID) are one study, any other file is a study of its own unless --group says otherwise.
 
     Exit code 0: every study was read. 1: some were rejected or failed; the table says why.
     """
+    sorting = sorting_of(group)
     files = expand(paths)
     configure_logging(level="ERROR")
     with tempfile.TemporaryDirectory(prefix="fractureai-") as folder:
         deployment = Deployment(_settings(Path(folder)))
         try:
-            studies, refused = unpack(files, deployment)
+            studies, refused = unpack(files, deployment, sorting)
             results = []
             for study, result in _analyzed(studies, deployment, quiet=as_json):
                 if out_dir:
@@ -69,7 +74,9 @@ def analyze(context: click.Context, paths: tuple[Path, ...], out_dir: Path | Non
     context.exit(exit_code(results) or int(not results))
 
 
-def unpack(files: list[tuple[str, Path]], deployment: Deployment) -> tuple[list[Study], list[tuple[str, Reason]]]:
+def unpack(
+    files: list[tuple[str, Path]], deployment: Deployment, sorting: Sorting = BY_FILE
+) -> tuple[list[Study], list[tuple[str, Reason]]]:
     """Bring files into the store as one batch and make studies of it, as the intake task does."""
     digest = hashlib.sha256(repr(files).encode()).hexdigest()
     batch_id = uuid.uuid5(_NAMESPACE, digest).hex
@@ -84,7 +91,9 @@ def unpack(files: list[tuple[str, Path]], deployment: Deployment) -> tuple[list[
         finally:
             sink.abort()
         uploads.append(Upload(number, name, stored.size_bytes, stored.sha256))
-    batch = Batch("local", batch_id, "command line", time.time(), tuple(uploads))
+    grouping = Grouping(sorting.grouping)
+    label = "" if grouping is Grouping.STUDY else "command line"
+    batch = Batch("local", batch_id, label, time.time(), tuple(uploads), grouping, sorting.pattern)
     return intake.unpack(batch, deployment)
 
 

@@ -8,6 +8,10 @@ from pathlib import Path
 
 import click
 
+from fractureai.client import Sorting
+from fractureai.domain.name_pattern import NamePattern
+from fractureai.domain.study import Grouping
+
 
 def safe_stem(label: str, study_id: str) -> str:
     """A file name anywhere: letters, digits, dots and hyphens of a study's label, and the start of its id."""
@@ -35,6 +39,27 @@ def expand(paths: Iterable[Path]) -> list[tuple[str, Path]]:
         raise click.BadParameter("there is nothing to read: the folder is empty")
     return found
 
+
+def sorting_of(text: str) -> Sorting:
+    """What ``--group`` says: ``file``, ``folder``, ``study``, or a pattern of file names."""
+    if text in {Grouping.FILE, Grouping.FOLDER, Grouping.STUDY}:
+        return Sorting(text)
+    try:
+        return Sorting(Grouping.PATTERN, NamePattern(text).text)
+    except ValueError as error:
+        raise click.BadParameter(
+            f"“{text}” is none of file, folder, study, and no pattern either. {error}", param_hint="--group"
+        ) from None
+
+
+group_option = click.option(
+    "--group",
+    default="file",
+    metavar="file|folder|study|PATTERN",
+    show_default=True,
+    help="What makes a study of files that are not DICOM: each file, each folder, all of them, or what their names "
+    "share, such as '{study}_*'.",
+)
 
 paths_argument = click.argument(
     "paths", metavar="FILE|FOLDER...", nargs=-1, required=True, type=click.Path(path_type=Path)

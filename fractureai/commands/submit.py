@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from fractureai.client import LONGEST_WAIT_S, Client
-from fractureai.commands.files import expand, paths_argument
+from fractureai.client import BY_FILE, LONGEST_WAIT_S, Client, Sorting
+from fractureai.commands.files import expand, group_option, paths_argument, sorting_of
 from fractureai.commands.table import exit_code, print_results
 from fractureai.resumable import FILES_AN_UPLOAD, Patience, ResumableUpload
 
@@ -24,6 +24,7 @@ _LEAST_PAUSE_S = 0.2
 @paths_argument
 @click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="The service.")
 @click.option("--label", default="", help="What to call the batch.")
+@group_option
 @click.option("--wait", is_flag=True, help="Wait until every study is final and print the results.")
 @click.option("--patience", "patience_s", default=300.0, show_default=True, help="Seconds to wait for a lost service.")
 @click.option("--json", "as_json", is_flag=True, help="With --wait: one JSON object a line and study.")
@@ -33,6 +34,7 @@ def submit(
     paths: tuple[Path, ...],
     url: str,
     label: str,
+    group: str,
     *,
     wait: bool,
     patience_s: float,
@@ -45,10 +47,11 @@ def submit(
     Without --wait it prints where to look and returns as soon as the service has taken responsibility. Exit code 0:
     accepted (with --wait: every study was read). 1: some studies were rejected or failed. 4: the service is away.
     """
+    sorting = sorting_of(group)
     files = expand(paths)
     console = Console(stderr=as_json)
     with Client(url) as client:
-        batches = send(client, files, label, console, patience_s)
+        batches = send(client, files, label, console, patience_s, sorting)
         if not wait:
             for batch_id in batches:
                 click.echo(f"{url.rstrip('/')}/batches/{batch_id}")
@@ -66,7 +69,12 @@ def submit(
 
 
 def send(
-    client: Client, files: list[tuple[str, Path]], label: str, console: Console, patience_s: float = 60.0
+    client: Client,
+    files: list[tuple[str, Path]],
+    label: str,
+    console: Console,
+    patience_s: float = 60.0,
+    sorting: Sorting = BY_FILE,
 ) -> list[str]:
     """Send files, many as several batches; returns the batches' ids."""
     batches = []
@@ -75,7 +83,9 @@ def send(
         patience = Patience(patience_s, lambda failure: progress.console.print(f"[dim]waiting: {escape(str(failure))}"))
         for start in range(0, len(files), FILES_AN_UPLOAD):
             part = files[start : start + FILES_AN_UPLOAD]
-            upload = ResumableUpload(client, part, label=label, progress=lambda count: progress.advance(task, count))
+            upload = ResumableUpload(
+                client, part, label=label, sorting=sorting, progress=lambda count: progress.advance(task, count)
+            )
             batches.append(upload.send(patience))
             for name, sentence in upload.refused:
                 progress.console.print(f"left out: {escape(name)}: {escape(sentence)}")

@@ -121,15 +121,27 @@ class Upload:
 
 
 class Grouping(StrEnum):
-    """What of a batch makes a study, where the files themselves do not say it, as DICOM files do."""
+    """What of a batch makes a study, where the files themselves do not say it, as DICOM files do.
+
+    ``FILE``: each file. ``FOLDER``: each folder. ``PATTERN``: what the names share
+    (:class:`fractureai.domain.name_pattern.NamePattern`). ``STUDY``: all of it is one study, DICOM files included.
+    """
 
     FILE = "file"
     FOLDER = "folder"
+    PATTERN = "pattern"
+    STUDY = "study"
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one sender handed over at once. Its uploads become studies in the intake task."""
+    """What one sender handed over at once. Its uploads become studies in the intake task.
+
+    Attributes
+    ----------
+    pattern:
+        With ``Grouping.PATTERN``: of the file names. The ledger does not keep it; ``batch.json`` does.
+    """
 
     site: str
     batch_id: str
@@ -137,6 +149,7 @@ class Batch:
     accepted_at_s: float
     uploads: tuple[Upload, ...]
     grouping: Grouping = Grouping.FILE
+    pattern: str = ""
 
     def __post_init__(self) -> None:
         check_site(self.site)

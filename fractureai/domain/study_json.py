@@ -44,6 +44,7 @@ def batch_to_json(batch: Batch) -> dict[str, Any]:
         "accepted_at_s": batch.accepted_at_s,
         "uploads": [_file_to_json(upload) for upload in batch.uploads],
         "grouping": batch.grouping.value,
+        "pattern": batch.pattern,
     }
 
 
@@ -57,6 +58,7 @@ def batch_from_json(data: Mapping[str, Any]) -> Batch:
             accepted_at_s=float(data["accepted_at_s"]),
             uploads=tuple(Upload(*_file(upload)) for upload in data["uploads"]),
             grouping=Grouping(data.get("grouping", Grouping.FILE)),
+            pattern=str(data.get("pattern", "")),
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"not a batch.json: {error}") from error

@@ -13,18 +13,20 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from fractureai.domain import keys
+from fractureai.domain.name_pattern import NamePattern
 from fractureai.domain.reasons import Reason
 from fractureai.domain.records import BatchClaim
 from fractureai.domain.study import Batch, Grouping, SourceImage, Stage, Study, Upload
-from fractureai.domain.study_json import study_to_json
+from fractureai.domain.study_json import batch_from_json, study_to_json
 from fractureai.errors import RejectedInput, TransientFailure
 from fractureai.stages import tidy
-from fractureai.stages.artifacts import write_json
+from fractureai.stages.artifacts import read_json, write_json
 from fractureai.stages.ports import StagePorts
 
 _LOG = logging.getLogger(__name__)
 
-_FOLDER = "folder "
+_NAMED = "folder "
+_ALL = "all of the batch"
 _NAMESPACE = uuid.UUID("7f0a6b1e-5b0e-4d0c-9d55-6a2f6f3f9a11")
 
 
@@ -47,7 +49,7 @@ def run(batch_id: str, ports: StagePorts) -> str:
     if claim.attempt > ports.policy.max_attempts:
         return _give_up(claim, ports, Reason("attempts_exhausted", "intake"))
     try:
-        studies, rejected = unpack(claim.batch, ports)
+        studies, rejected = unpack(_whole(claim.batch, ports), ports)
         if not ports.ledger.unpacked(claim, studies, rejected, now_s=ports.clock()):
             return "lost"
     except TransientFailure as failure:
@@ -72,8 +74,9 @@ def unpack(batch: Batch, ports: StagePorts) -> tuple[list[Study], list[tuple[str
     """
     rejected: list[tuple[str, Reason]] = []
     groups: dict[str, list[_File]] = {}
+    belongs = _Belonging(batch)
     for upload in batch.uploads:
-        for file in _files(batch, upload, rejected, ports):
+        for file in _files(batch, upload, belongs, rejected, ports):
             groups.setdefault(file.group, []).append(file)
     studies = []
     for group, files in groups.items():
@@ -84,11 +87,29 @@ def unpack(batch: Batch, ports: StagePorts) -> tuple[list[Study], list[tuple[str
     return studies, rejected
 
 
-def _files(batch: Batch, upload: Upload, rejected: list[tuple[str, Reason]], ports: StagePorts) -> Iterator[_File]:
+def only_study_of(batch_id: str) -> str:
+    """The id of the study that a batch with ``Grouping.STUDY`` becomes."""
+    return _study_id(batch_id, _ALL)
+
+
+def _study_id(batch_id: str, group: str) -> str:
+    return uuid.uuid5(_NAMESPACE, f"{batch_id} {group}").hex
+
+
+def _whole(batch: Batch, ports: StagePorts) -> Batch:
+    """The batch with its pattern, which only its document has."""
+    if batch.grouping is not Grouping.PATTERN:
+        return batch
+    return batch_from_json(read_json(ports.store, keys.batch_json(batch.site, batch.batch_id)))
+
+
+def _files(
+    batch: Batch, upload: Upload, belongs: _Belonging, rejected: list[tuple[str, Reason]], ports: StagePorts
+) -> Iterator[_File]:
     key = keys.batch_upload(batch.site, batch.batch_id, upload.number)
     with ports.store.as_file(key) as path:
         if not ports.archives.is_archive(path):
-            group = ports.decoder.group_of(path) or _group(batch, upload.file_name, upload.sha256)
+            group = belongs.of(ports.decoder.group_of(path), upload.file_name, upload.sha256)
             yield _File(key, upload.file_name, upload.size_bytes, upload.sha256, group)
             return
         try:
@@ -110,25 +131,45 @@ def _files(batch: Batch, upload: Upload, rejected: list[tuple[str, Reason]], por
             finally:
                 sink.abort()
             with ports.store.as_file(member_key) as member_path:
-                group = ports.decoder.group_of(member_path) or _group(batch, name, stored.sha256)
+                group = belongs.of(ports.decoder.group_of(member_path), name, stored.sha256)
             yield _File(member_key, name, stored.size_bytes, stored.sha256, group)
 
 
-def _group(batch: Batch, file_name: str, sha256: str) -> str:
-    """What a file that names no examination belongs to: its folder, if the sender sorted by folders, or itself."""
-    folder = str(PurePosixPath(file_name).parent)
-    return f"{_FOLDER}{folder}" if batch.grouping is Grouping.FOLDER and folder != "." else f"sha256 {sha256}"
+class _Belonging:
+    """What a file of a batch belongs to: its examination, or what the sender sorted by, or itself."""
+
+    def __init__(self, batch: Batch) -> None:
+        self._grouping = batch.grouping
+        self._pattern = NamePattern(batch.pattern) if batch.grouping is Grouping.PATTERN else None
+
+    def of(self, examination: str, file_name: str, sha256: str) -> str:
+        """``examination`` is the StudyInstanceUID, ``""`` for a file that is not DICOM."""
+        if self._grouping is Grouping.STUDY:
+            return _ALL
+        if examination:
+            return examination
+        named: str | None = None
+        if self._pattern is not None:
+            named = self._pattern.study_of(file_name)
+        elif self._grouping is Grouping.FOLDER:
+            folder = str(PurePosixPath(file_name).parent)
+            named = None if folder == "." else folder
+        return f"sha256 {sha256}" if named is None else f"{_NAMED}{named}"
 
 
 def _study(batch: Batch, group: str, kept: list[_File], ports: StagePorts) -> Study:
-    study_id = uuid.uuid5(_NAMESPACE, f"{batch.batch_id} {group}").hex
+    study_id = _study_id(batch.batch_id, group)
     images = []
     for number, file in enumerate(kept, start=1):
         ports.store.copy(file.key, keys.source(batch.site, study_id, number))
         name = PurePosixPath(file.file_name).name if len(kept) > 1 else file.file_name
         images.append(SourceImage(number, name, file.size_bytes, file.sha256))
     others = f" and {len(kept) - 1} more" if len(kept) > 1 else ""
-    label = group.removeprefix(_FOLDER) if group.startswith(_FOLDER) else f"{kept[0].file_name}{others}"
+    label = f"{kept[0].file_name}{others}"
+    if group.startswith(_NAMED):
+        label = group.removeprefix(_NAMED)
+    elif group == _ALL:
+        label = batch.label or label
     study = Study(batch.site, study_id, batch.batch_id, label, batch.accepted_at_s, tuple(images))
     write_json(ports.store, keys.study_json(study.site, study.study_id), study_to_json(study))
     return study

@@ -11,12 +11,13 @@ from flask import Request
 
 from fractureai.domain import keys
 from fractureai.domain.records import KeyedRequest, StudyRow
-from fractureai.domain.study import Batch, Grouping, SourceImage, Study, Upload
+from fractureai.domain.study import Batch, SourceImage, Study, Upload
 from fractureai.errors import TransientFailure
 from fractureai.stages import accept
 from fractureai.web import keyed
 from fractureai.web.context import WebPorts, site, web
 from fractureai.web.problems import Problem
+from fractureai.web.sorting import Sorting, sorting_of
 from fractureai.web.upload import HashingStore, Limits, ReceivedFile, Receiver, drain, showable
 
 MAX_LABEL_LENGTH = 200
@@ -43,7 +44,7 @@ def study_from_form(request: Request, field: str, *, answer: Callable[[Study], A
     ports, here = web().ports, site()
     study_id, batch_id = ports.new_id(), ports.new_id()
 
-    def make(label: str, files: Sequence[ReceivedFile]) -> Study:
+    def make(label: str, files: Sequence[ReceivedFile], _: Sorting) -> Study:
         return Study(here, study_id, batch_id, label, ports.clock(), _sources(files))
 
     work = _Work("study", lambda number: keys.source(here, study_id, number), make, accept.accept_study, archives=False)
@@ -55,8 +56,9 @@ def batch_from_form(request: Request, field: str, *, answer: Callable[[Batch], A
     ports, here = web().ports, site()
     batch_id = ports.new_id()
 
-    def make(label: str, files: Sequence[ReceivedFile]) -> Batch:
-        return Batch(here, batch_id, label, ports.clock(), tuple(as_upload(file) for file in files))
+    def make(label: str, files: Sequence[ReceivedFile], sorting: Sorting) -> Batch:
+        uploads = tuple(as_upload(file) for file in files)
+        return Batch(here, batch_id, label, ports.clock(), uploads, sorting.grouping, sorting.pattern)
 
     work = _Work("batch", lambda number: keys.batch_upload(here, batch_id, number), make, accept.accept_batch)
     return _from_form(request, field, work, keys.batch_json(here, batch_id), answer)
@@ -68,7 +70,7 @@ class _Work(Generic[Subject]):
 
     kind: str
     key_of: Callable[[int], str]
-    make: Callable[[str, Sequence[ReceivedFile]], Subject]
+    make: Callable[[str, Sequence[ReceivedFile], Sorting], Subject]
     take: Callable[[Subject, WebPorts, KeyedRequest | None], KeyedRequest | None]
     archives: bool = True
 
@@ -83,11 +85,12 @@ def _from_form(
     ports = web().ports
     store = ports.store if known is None else HashingStore()
     with Receiver(store, work.key_of, _limits(), refuse_archives=not work.archives) as receiver:
-        label = label_of(receiver.multipart(request, field).get("label"))
-        asked = keyed.fingerprint(work.kind, label, receiver.files)
+        said = receiver.multipart(request, field)
+        label, sorting = label_of(said.get("label")), sorting_of(said)
+        asked = keyed.fingerprint(work.kind, label, receiver.files, sorting)
         if known is not None:
             keyed.answer_again(known, asked)
-        subject = work.make(label, receiver.files)
+        subject = work.make(label, receiver.files, sorting)
         remembered = keyed.keyed(key, asked, answer(subject)) if answer else None
         # Somebody else may have come with the key since; then what was received here is forgotten.
         other = _take(lambda: work.take(subject, ports, remembered), document_key)
@@ -96,7 +99,7 @@ def _from_form(
     return subject
 
 
-def complete_upload(batch_id: str, label: str, uploads: tuple[Upload, ...], grouping: Grouping) -> None:
+def complete_upload(batch_id: str, label: str, uploads: tuple[Upload, ...], sorting: Sorting) -> None:
     """Accept a batch that was sent file by file.
 
     Raises
@@ -105,7 +108,7 @@ def complete_upload(batch_id: str, label: str, uploads: tuple[Upload, ...], grou
         ``not_found`` if the upload has expired.
     """
     ports, here = web().ports, site()
-    batch = Batch(here, batch_id, label, ports.clock(), uploads, grouping)
+    batch = Batch(here, batch_id, label, ports.clock(), uploads, sorting.grouping, sorting.pattern)
     if not _take(lambda: accept.complete_upload(batch, ports), keys.batch_json(here, batch_id)):
         raise Problem("not_found", EXPIRED)
 

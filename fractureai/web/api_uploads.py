@@ -6,13 +6,14 @@ from typing import Any
 
 from flask import Response, jsonify, request
 
-from fractureai.domain.study import Grouping, Upload
+from fractureai.domain.study import Upload
 from fractureai.web import accept, receipts
 from fractureai.web.api import Accepted, accepted
 from fractureai.web.api_blueprint import bp
 from fractureai.web.context import link, site, web
 from fractureai.web.problems import Problem
 from fractureai.web.representations import batch_accepted, moment
+from fractureai.web.sorting import sorting_of
 
 
 @bp.post("/uploads")
@@ -75,15 +76,13 @@ def complete_upload(batch_id: str) -> Accepted:
     label = body.get("label", "")
     if not isinstance(label, str):
         raise Problem("bad_parameter", "“label” must be text.")
-    grouping = body.get("grouping", Grouping.FILE)
-    if not isinstance(grouping, str) or grouping not in set(Grouping):
-        raise Problem("bad_parameter", f"“grouping” is one of {', '.join(Grouping)}.")
+    sorting = sorting_of(body)
     if not given:
         raise Problem("no_images")
     uploads = receipts.read_receipts(batch_id, given)
     row = web().ports.ledger.batch(batch_id, site=site())
     if row is None:
-        accept.complete_upload(batch_id, accept.label_of(label), uploads, Grouping(grouping))
+        accept.complete_upload(batch_id, accept.label_of(label), uploads, sorting)
     elif row.upload_count != len(uploads):
         raise Problem("already_complete")
     # The same completion again is one whose answer was lost on the way: it gets the same answer.

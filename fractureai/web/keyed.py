@@ -17,6 +17,7 @@ from flask import Request
 from fractureai.domain.records import KeyedRequest
 from fractureai.web.context import site, web
 from fractureai.web.problems import Problem
+from fractureai.web.sorting import Sorting
 from fractureai.web.upload import ReceivedFile
 
 HEADER = "Idempotency-Key"
@@ -41,9 +42,11 @@ def key_of(request: Request) -> str | None:
     return key
 
 
-def fingerprint(kind: str, label: str, files: Sequence[ReceivedFile]) -> str:
+def fingerprint(kind: str, label: str, files: Sequence[ReceivedFile], sorting: Sorting) -> str:
     """What was asked, in one hash."""
-    named = [kind, label, [[file.file_name, file.stored.size_bytes, file.stored.sha256] for file in files]]
+    named: list[Any] = [kind, label, [[file.file_name, file.stored.size_bytes, file.stored.sha256] for file in files]]
+    if sorting != Sorting():
+        named += [sorting.grouping, sorting.pattern]
     return hashlib.sha256(json.dumps(named).encode()).hexdigest()
 
 

@@ -116,9 +116,9 @@ _STUDIES_AND_BATCHES: dict[str, Any] = {
         "post": {
             "operationId": "createBatch",
             "summary": "Send files and ZIP archives of many studies",
-            "description": "DICOM files come together by StudyInstanceUID; any other file is a study of one image.",
+            "description": "DICOM files come together by StudyInstanceUID; of other files, `grouping` says it.",
             "parameters": [IDEMPOTENCY_KEY],
-            "requestBody": form("files", "Images and ZIP archives of them."),
+            "requestBody": form("files", "Images and ZIP archives of them.", sorted_by=True),
             "responses": accepted("BatchAccepted") | problems(400, 403, 413, 415, 422, 429, 503, 507),
         }
     },

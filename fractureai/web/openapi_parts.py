@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from fractureai.domain.name_pattern import HELP, MAX_LENGTH
 from fractureai.domain.records import WorklistOrder
-from fractureai.domain.study import Assessment, WorkState
+from fractureai.domain.study import Assessment, Grouping, WorkState
 from fractureai.web.parameters import MAX_WAIT_S
 
 ID = {"type": "string", "pattern": "^[0-9a-f]{32}$"}
 BINARY: dict[str, Any] = {"type": "string", "contentMediaType": "application/octet-stream"}
+MAX_PATTERN_LENGTH = MAX_LENGTH
+GROUPING_TEXT = (
+    "What makes a study: each file, each folder, what file names share by `pattern`, or all of it. DICOM files of one "
+    "examination come together in any case."
+)
+PATTERN_TEXT = f"With the grouping `pattern`. {HELP}"
 _MOMENT = {"type": "string", "examples": ["2026-12-31", "2026-12-31T23:00:00Z"]}
 
 
@@ -109,12 +116,15 @@ FILTERS = [
 PAGING = [query_parameter("cursor", {"type": "string"}, "From `next_cursor` of the page before."), LIMIT]
 
 
-def form(field: str, what: str) -> dict[str, Any]:
-    """A form with files."""
+def form(field: str, what: str, *, sorted_by: bool = False) -> dict[str, Any]:
+    """A form with files; ``sorted_by``: the sender may say what makes a study of them."""
     properties = {
         field: {"type": "array", "items": BINARY, "minItems": 1, "description": what},
         "label": {"type": "string", "maxLength": 200, "description": "A name of yours, shown on pages and reports."},
     }
+    if sorted_by:
+        properties["grouping"] = {**one_of(*Grouping), "description": GROUPING_TEXT}
+        properties["pattern"] = {"type": "string", "maxLength": MAX_PATTERN_LENGTH, "description": PATTERN_TEXT}
     schema = {"type": "object", "required": [field], "properties": properties, "additionalProperties": False}
     return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
 

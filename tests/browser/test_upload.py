@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
-from fractureai.domain.study import Batch, Grouping, Stage
+from fractureai.domain import keys
+from fractureai.domain.study import Batch, Grouping, Stage, Study
+from fractureai.domain.study_json import batch_from_json
+from fractureai.stages.artifacts import read_json
 from tests.browser.conftest import Site
 from tests.browser.driving import complaints, css, keep_picture, line, look, text_of, until
 from tests.browser.samples import View, advance, finish, receive
@@ -53,6 +56,17 @@ def names_of(batch: Batch) -> list[str]:
     return [upload.file_name for upload in batch.uploads]
 
 
+def sort_into_one(browser: Any, site: Site, label: str) -> Study:
+    """Be the intake for what the browser has just sent: all of it is one study. It is the page's turn then."""
+    batch_id = until(lambda: css(browser, "[data-batch-link]").get_attribute("href")).rsplit("/", 1)[1]
+    claim = until(lambda: site.ports.ledger.claim_batch(batch_id, owner="t", now_s=time.time(), lease_s=60))
+    assert claim.batch.grouping in {Grouping.STUDY, Grouping.FILE}
+    views = [View(upload.file_name) for upload in claim.batch.uploads]
+    study = receive(site.ports, views, label=label, batch_id=batch_id)
+    site.ports.ledger.unpacked(claim, (study,), (), now_s=time.time())
+    return study
+
+
 def test_views_of_one_study_are_sent_and_followed_to_the_result(browser: Any, site: Site, tmp_path: Path) -> None:
     look(browser, 1280, "light")
     files = [tmp_path / "front.png", tmp_path / "side.png"]
@@ -64,10 +78,8 @@ def test_views_of_one_study_are_sent_and_followed_to_the_result(browser: Any, si
     css(browser, "input[name=label]").send_keys("Case 12")
     assert css(browser, "[data-send]").text == "Analyse 2 files"
     css(browser, "[data-send]").click()
-    until(lambda: "/studies/" in browser.current_url)
-    study_id = browser.current_url.rsplit("/", 1)[1]
-    study = site.ports.ledger.sources(study_id, site="local")
-    assert study is not None
+    study = sort_into_one(browser, site, "Case 12")
+    until(lambda: f"/studies/{study.study_id}" in browser.current_url)
     assert [image.file_name for image in study.images] == ["front.png", "side.png"]
     assert "Case 12" in text_of(browser)
     advance(site.ports, study, Stage.EXPLAIN)
@@ -107,16 +119,63 @@ def test_a_mixed_choice_is_sent_as_a_batch_and_followed(browser: Any, site: Site
 
 def test_what_the_server_refuses_is_shown_at_the_file(browser: Any, site: Site, tmp_path: Path) -> None:
     look(browser, 1280, "light")
-    (tmp_path / "hidden.png").write_bytes(b"PK\x03\x04 an archive by another name")
+    site.refused["huge.png"] = "too_many_bytes"
+    (tmp_path / "huge.png").write_bytes(b"more than the service takes")
     (tmp_path / "good.png").write_bytes(b"pixels")
     browser.get(f"{site.url}/predict")
-    css(browser, "[data-files]").send_keys(f"{tmp_path / 'hidden.png'}\n{tmp_path / 'good.png'}")
+    css(browser, "[data-files]").send_keys(f"{tmp_path / 'huge.png'}\n{tmp_path / 'good.png'}")
     css(browser, "input[name=grouping][value=study]").click()
     css(browser, "[data-send]").click()
-    until(lambda: css(browser, "[data-alert]").is_displayed())
-    assert "An archive" in css(browser, "[data-alert]").text or "ZIP" in css(browser, "[data-alert]").text
-    until(lambda: "hidden.png" in "".join(row.text for row in browser.find_elements("css selector", ".files .bad")))
-    assert css(browser, "[data-send]").is_enabled()
+    until(lambda: css(browser, "[data-rest]").is_displayed())
+    until(lambda: "huge.png" in "".join(row.text for row in browser.find_elements("css selector", ".files .bad")))
+    assert "larger than this service accepts" in css(browser, ".files").text
+
+
+def test_views_of_one_study_survive_a_reload(browser: Any, site: Site, tmp_path: Path) -> None:
+    names = [f"view {number}.png" for number in range(6)]
+    folder = folder_of(tmp_path / "patient", names, 200_000)
+    browser.get(f"{site.url}/predict")
+    choose_folder(browser, folder)
+    css(browser, "input[name=grouping][value=study]").click()
+    line(browser, bytes_a_second=150_000)
+    css(browser, "[data-send]").click()
+    until(lambda: browser.find_elements("css selector", ".files .sent"), seconds=30)
+    css(browser, "[data-pause]").click()
+    until(lambda: css(browser, "[data-give-up]").is_displayed())
+    browser.refresh()
+    until(lambda: css(browser, "[data-resume]").is_displayed())
+    assert css(browser, "input[name=grouping][value=study]").is_selected()
+    arrived = int(css(browser, "[data-complete]").text.split()[3])
+    seen = len(site.requests)
+    line(browser)
+    choose_folder(browser, folder)
+    css(browser, "[data-send]").click()
+    study = sort_into_one(browser, site, "")
+    until(lambda: f"/studies/{study.study_id}" in browser.current_url)
+    assert [image.file_name for image in study.images] == [f"patient/{name}" for name in names]
+    assert sum("PUT" in entry for entry in site.requests[seen:]) == 6 - arrived
+
+
+def test_a_pattern_of_names_sorts_the_files(
+    browser: Any, site: Site, tmp_path: Path, picture_folder: Path | None
+) -> None:
+    folder = folder_of(tmp_path / "scans", ["12_front.png", "12_side.png", "13_front.png"])
+    browser.get(f"{site.url}/predict")
+    choose_folder(browser, folder)
+    assert not css(browser, "[data-pattern]").is_displayed()
+    css(browser, "input[name=grouping][value=pattern]").click()
+    field = css(browser, "[name=pattern]")
+    field.clear()
+    field.send_keys("(.*)+")
+    css(browser, "[data-send]").click()
+    assert browser.execute_script("return document.querySelector('[name=pattern]').validity.patternMismatch")
+    field.clear()
+    field.send_keys("{study}_*")
+    keep_picture(browser, picture_folder, "upload-pattern")
+    css(browser, "[data-send]").click()
+    batch = received(browser, site)
+    assert batch.grouping is Grouping.PATTERN
+    assert batch_from_json(read_json(site.ports.store, keys.batch_json("local", batch.batch_id))).pattern == "{study}_*"
 
 
 def test_ten_thousand_files_do_not_freeze_the_page(browser: Any, site: Site, picture_folder: Path | None) -> None:
@@ -238,9 +297,12 @@ def test_what_was_refused_keeps_its_reason_and_is_sent_again(
     assert row is not None
     assert row.upload_count == 2
     site.refused.clear()
+    page = css(browser, "[data-batch-link]").get_attribute("href")
     css(browser, "[data-send-rest]").click()
     css(browser, "[data-send]").click()
-    until(lambda: "/studies/" in browser.current_url)
+    until(lambda: css(browser, "[data-batch-link]").get_attribute("href") != page)
+    study = sort_into_one(browser, site, "")
+    until(lambda: f"/studies/{study.study_id}" in browser.current_url)
 
 
 def test_a_file_that_went_away_is_told_from_a_lost_line(browser: Any, site: Site, tmp_path: Path) -> None:

@@ -50,11 +50,11 @@ export class Choice {
   }
 
   /** More than one upload takes: each file too many says so. */
-  markSurplus(most) {
+  markSurplus(most, what = "One upload") {
     for (const item of this.items) if (item.surplus) item.trouble = item.surplus = undefined;
     for (const item of this.good.slice(most)) {
       item.surplus = true;
-      item.trouble = `One upload takes at most ${count(most)}. This one can go with the next upload.`;
+      item.trouble = `${what} takes at most ${count(most)}. This one can go with the next upload.`;
     }
   }
 

@@ -1,4 +1,4 @@
-// Sending: a study in one request; a batch file by file, a few at a time, for as long as it takes.
+// Sending: file by file, a few at a time, for as long as it takes.
 //
 // What happens to a file is told by events: sending(item), watch(item, bytes), arrived(item), refused(item, error);
 // and of the line: waiting(error, seconds), flowing().
@@ -17,25 +17,25 @@ export class Gone extends Error {}
 
 const OVER = ["not_found", "bad_receipt", "already_complete"];
 
-/** All items as the views of one study. */
-export async function sendStudy(url, { items, label, signal, events }) {
-  const body = new FormData();
-  body.append("label", label);
-  for (const item of items) {
-    body.append("images", item.file, fit(item.name));
-    events.sending(item);
-  }
-  // The files travel one after the other, so how far the request is tells how far each file is.
-  const share = (loaded) => {
-    let left = loaded;
-    for (const item of items) {
-      events.watch(item, Math.max(0, Math.min(left, item.size)));
-      left -= item.size;
+const SORTED_MS = 15_000;
+
+/** The page of the one study a batch has become; the batch's own if it became something else, or that takes long. */
+export async function pageOf(answer) {
+  const patience = AbortSignal.timeout(SORTED_MS);
+  try {
+    for (;;) {
+      const batch = await request("GET", answer.status_url, { signal: patience });
+      const studies = Object.values(batch.counts).reduce((sum, number) => sum + number, 0);
+      if (batch.state !== "open") {
+        if (studies !== 1 || batch.rejected_uploads.length) return answer.page_url;
+        const { studies: [study] } = await request("GET", `${answer.status_url}/studies`, { signal: patience });
+        return study.page_url;
+      }
+      await pause(0.2, patience);
     }
-  };
-  const answer = await request("POST", url, { body, signal, watch: share });
-  for (const item of items) events.arrived(item);
-  return answer;
+  } catch {
+    return answer.page_url;
+  }
 }
 
 /** What the server has of an upload; its state is "gone" if it knows it no more, and null comes if it cannot be asked. */
@@ -84,10 +84,10 @@ class Line {
 
 /** One upload file by file: it can be stopped at any time and run again, also after a reload. */
 export class BatchUpload {
-  constructor(url, { label, grouping, events, kept = null }) {
+  constructor(url, { label, sorting, events, kept = null }) {
     this.url = url;
     this.label = label;
-    this.grouping = grouping;
+    this.sorting = sorting;
     this.events = events;
     this.again = null;
     this.upload = kept?.upload ?? null;
@@ -100,7 +100,7 @@ export class BatchUpload {
     const line = new Line(signal, this.events);
     if (!this.upload) {
       const begun = await line.use(() => request("POST", this.url, { signal }));
-      this.upload = { ...begun, label: this.label, grouping: this.grouping, begun_at: Date.now() };
+      this.upload = { ...begun, label: this.label, ...this.sorting, begun_at: Date.now() };
     }
     const waiting = items.filter((item) => !item.arrived);
     for (const item of waiting) {
@@ -125,7 +125,7 @@ export class BatchUpload {
 
   async complete(signal, line = new Line(signal, this.events)) {
     if (!this.receipts.size) throw new Error("No file was accepted.");
-    const body = JSON.stringify({ label: this.label, grouping: this.grouping, receipts: [...this.receipts.values()] });
+    const body = JSON.stringify({ label: this.label, ...this.sorting, receipts: [...this.receipts.values()] });
     const answer = await line.use(() => this.#asked("POST", this.upload.complete_url, { body, headers: JSON_BODY, signal }));
     await memory.forget(this.upload.batch_id);
     return answer;

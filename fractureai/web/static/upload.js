@@ -6,7 +6,7 @@ import { dropArea } from "./drop.js";
 import { count, size } from "./files.js";
 import { FileList } from "./list.js";
 import * as memory from "./memory.js";
-import { BatchUpload, Gone, arrivedOf, sendStudy } from "./send.js";
+import { BatchUpload, Gone, arrivedOf, pageOf } from "./send.js";
 import { Speed, timeLeft } from "./speed.js";
 
 const form = document.querySelector("[data-upload]");
@@ -16,7 +16,6 @@ const limits = {
   files: Number(form.dataset.maxFiles),
   uploadFiles: Number(form.dataset.maxUploadFiles),
   fileBytes: Number(form.dataset.maxFileBytes),
-  requestBytes: Number(form.dataset.maxRequestBytes),
 };
 const title = document.title;
 const speed = new Speed();
@@ -34,16 +33,22 @@ const ACTIONS = { choosing: ["Remove", "Try again"], sending: ["Try again"], pau
 
 const grouping = () => form.elements.grouping.value;
 const together = () => grouping() === "study";
+const sorting = () => ({
+  grouping: grouping(),
+  ...(grouping() === "pattern" ? { pattern: form.elements.pattern.value.trim() } : {}),
+});
 
 // What is shown
 
 function refresh() {
-  if (phase === "choosing" && !together()) choice.markSurplus(limits.uploadFiles);
+  if (phase === "choosing") choice.markSurplus(...(together() ? [limits.files, "One study"] : [limits.uploadFiles]));
+  form.elements.pattern.disabled = grouping() !== "pattern"; // what is hidden must not hold up the form
   const { items, good } = choice;
   const trouble = items.length - good.length;
   if (!trouble) onlyTrouble = false;
   const shown = {
     drop: phase === "choosing",
+    pattern: grouping() === "pattern",
     grouping: phase === "choosing",
     labelling: phase === "choosing",
     queue: items.length > 0,
@@ -61,7 +66,7 @@ function refresh() {
   part("only").textContent = onlyTrouble ? "Show all" : `Show the ${trouble} with a problem`;
   part("send").disabled = good.length === 0;
   part("send").textContent = sendText(good.filter((item) => !item.arrived).length);
-  part("pause").textContent = batch ? "Pause" : "Stop";
+  part("pause").textContent = "Pause";
   list.show(onlyTrouble ? items.filter((item) => item.trouble) : items, ACTIONS[phase]);
 }
 
@@ -137,26 +142,10 @@ async function add(files) {
   say(`${count(choice.items.length)} chosen.`);
 }
 
-/** One study for views of one examination and for a single picture; anything else is a batch. */
 async function send(label) {
-  const going = choice.good;
-  const single = going.length === 1 && !kept && !isArchive(going[0]);
-  if (!batch && (together() || single)) {
-    checkTogether(going);
-    return sendStudy(form.dataset.studiesUrl, { items: going, label, signal: stop.signal, events });
-  }
-  batch ??= new BatchUpload(form.dataset.uploadsUrl, { label, grouping: grouping(), events, kept });
+  batch ??= new BatchUpload(form.dataset.uploadsUrl, { label, sorting: sorting(), events, kept });
   refresh();
-  return batch.run(going, stop.signal);
-}
-
-const isArchive = (item) => item.name.toLowerCase().endsWith(".zip");
-
-function checkTogether(going) {
-  const zip = going.find(isArchive);
-  if (zip) throw Object.assign(new Error("A ZIP archive may hold many studies. Choose “Different studies”."), { file: zip.name });
-  if (going.length > limits.files) throw new Error(`One study takes at most ${count(limits.files)}.`);
-  if (choice.totals.bytes > limits.requestBytes) throw new Error(`One study takes at most ${size(limits.requestBytes)}.`);
+  return batch.run(choice.good, stop.signal);
 }
 
 async function start() {
@@ -167,7 +156,7 @@ async function start() {
   progress();
   say("Sending.");
   try {
-    finish(await send(form.elements.label.value));
+    await finish(await send(form.elements.label.value));
   } catch (error) {
     stop.abort(); // whatever else is still on its way
     if (error instanceof Gone) await anew();
@@ -175,13 +164,14 @@ async function start() {
   }
 }
 
-function finish(answer) {
+async function finish(answer) {
+  const one = together() || choice.good.length === 1;
   kept = batch = null;
   say("Everything was received.");
   const left = choice.left.length;
   if (!left) {
     phase = "finished";
-    return location.assign(answer.page_url);
+    return location.assign(one ? await pageOf(answer) : answer.page_url);
   }
   part("rest-link").href = answer.page_url;
   part("rest-text").textContent = `${count(left)} did not go with it; the reason stands at each.`;
@@ -236,6 +226,7 @@ async function remember() {
   memory.merge(kept.files, known?.files ?? []);
   const { label, begun_at } = kept.upload;
   form.elements.grouping.value = kept.upload.grouping ?? "file";
+  form.elements.pattern.value = kept.upload.pattern ?? form.elements.pattern.value;
   const arrived = kept.files.filter((entry) => entry.receipt).length;
   const when = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" }).format(begun_at);
   part("resume-text").textContent =
@@ -280,7 +271,7 @@ const presses = {
     choice.items = [];
     batch = new BatchUpload(form.dataset.uploadsUrl, {
       label: form.elements.label.value,
-      grouping: grouping(),
+      sorting: sorting(),
       events,
       kept,
     });

@@ -17,11 +17,13 @@ from fractureai.domain.card import ModelCard
 from fractureai.domain.ports import Notifier
 from fractureai.domain.scores import FractureReading, ModelIdentity, RegionReading
 from fractureai.domain.study import Batch, Grouping, SourceImage, Stage, Study, Upload
+from fractureai.domain.study_json import batch_to_json
 from fractureai.errors import TransientFailure
 from fractureai.imaging.archive import ZipArchiveReader
 from fractureai.imaging.codec import CvCodec
 from fractureai.imaging.decoder import ChildDecoder
 from fractureai.reports.pdf import PdfReportWriter
+from fractureai.stages.artifacts import write_json
 from fractureai.stages.ports import WorkPolicy
 from fractureai.storage.ledger.sql import SqlLedger
 from fractureai.storage.local import LocalStore
@@ -154,14 +156,15 @@ class House:
         self.ledger.accept_study(study, publish_due_at_s=self.now_s + self.policy.patience_s)
         return study
 
-    def batch(self, *files: tuple[str, bytes], grouping: Grouping = Grouping.FILE) -> Batch:
+    def batch(self, *files: tuple[str, bytes], grouping: Grouping = Grouping.FILE, pattern: str = "") -> Batch:
         """A batch whose uploads are in the store, accepted."""
         batch_id = self.new_id()
         uploads = []
         for number, (name, data) in enumerate(files, start=1):
             self.store.put(keys.batch_upload("local", batch_id, number), data)
             uploads.append(Upload(number, name, len(data), hashlib.sha256(data).hexdigest()))
-        batch = Batch("local", batch_id, "a batch", self.now_s, tuple(uploads), grouping)
+        batch = Batch("local", batch_id, "a batch", self.now_s, tuple(uploads), grouping, pattern)
+        write_json(self.store, keys.batch_json("local", batch_id), batch_to_json(batch))
         self.ledger.accept_batch(batch, publish_due_at_s=self.now_s + self.policy.patience_s)
         return batch
 

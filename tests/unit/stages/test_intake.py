@@ -85,6 +85,36 @@ def test_a_folder_is_a_study_if_the_sender_sorted_so(house: House) -> None:
     assert [name for name, _ in row.rejected_uploads] == ["ward/1/b again.png"]
 
 
+def test_views_come_together_by_what_their_names_share(house: House) -> None:
+    batch = house.batch(
+        ("ward/12_front.png", png(seed=1)),
+        ("ward/12_SIDE.png", png(seed=2)),
+        ("other/12_front.png", png(seed=3)),
+        ("ward/odd.png", png(seed=4)),
+        ("more.zip", _zip(("a_b_1.png", png(seed=5)), ("A_b_2.png", png(seed=6)))),
+        ("ward/12_c.dcm", _dicom("7", 1)),
+        grouping=Grouping.PATTERN,
+        pattern="{study}_*",
+    )
+    assert intake.run(batch.batch_id, house) == "done"
+    counts = {study.label: study.image_count for study in house.ledger.studies(site="local").rows}
+    assert counts == {
+        "ward/12": 2,
+        "other/12": 1,
+        "ward/odd.png": 1,
+        "more.zip/a_b": 2,
+        "ward/12_c.dcm": 1,
+    }
+
+
+def test_all_of_a_batch_may_be_one_study(house: House) -> None:
+    files = (("a.png", png(seed=1)), ("b.dcm", _dicom("7", 1)), ("c.dcm", _dicom("8", 1)), ("a again.png", png(seed=1)))
+    batch = house.batch(*files, grouping=Grouping.STUDY)
+    assert intake.run(batch.batch_id, house) == "done"
+    (study,) = house.ledger.studies(site="local").rows
+    assert (study.label, study.image_count) == ("a batch", 3)
+
+
 def test_an_intake_that_runs_twice_makes_the_same_studies(house: House) -> None:
     batch = house.batch(("one.png", png()), ("two.zip", _zip(("two.png", png(seed=2)))))
     first, _ = intake.unpack(batch, house)

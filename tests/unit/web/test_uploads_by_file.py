@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from flask.testing import FlaskClient
@@ -46,7 +47,12 @@ def test_an_upload_from_begin_to_end(ports: WebPorts, client: FlaskClient) -> No
 
 
 def test_what_makes_a_study_is_said_at_the_end(ports: WebPorts, client: FlaskClient) -> None:
-    for said, kept in (({}, Grouping.FILE), ({"grouping": "folder"}, Grouping.FOLDER)):
+    for said, kept in (
+        ({}, Grouping.FILE),
+        ({"grouping": "folder"}, Grouping.FOLDER),
+        ({"grouping": "study"}, Grouping.STUDY),
+        ({"grouping": "pattern", "pattern": "{study}-*"}, Grouping.PATTERN),
+    ):
         upload: Any = client.post("/api/v1/uploads").json
         receipt = put(client, upload, 1, b"one", "case 1/a.png").json["receipt"]
         client.post(upload["complete_url"], json={"receipts": [receipt], **said})
@@ -54,7 +60,7 @@ def test_what_makes_a_study_is_said_at_the_end(ports: WebPorts, client: FlaskCli
         assert claim is not None
         assert claim.batch.grouping is kept
         document = json.loads(ports.store.get(keys.batch_json("local", upload["batch_id"])))
-        assert batch_from_json(document) == claim.batch
+        assert batch_from_json(document) == replace(claim.batch, pattern=said.get("pattern", ""))
 
 
 def test_a_file_may_be_sent_again(ports: WebPorts, client: FlaskClient) -> None:
@@ -88,6 +94,9 @@ def test_completing_asks_for_the_right_things(client: FlaskClient, client_with: 
         ({"receipts": [], "label": 3}, 400, "bad_parameter"),
         ({"receipts": [], "grouping": "case"}, 400, "bad_parameter"),
         ({"receipts": [], "grouping": ["folder"]}, 400, "bad_parameter"),
+        ({"receipts": [], "grouping": "pattern"}, 400, "bad_parameter"),
+        ({"receipts": [], "grouping": "pattern", "pattern": "(.*)+$"}, 400, "bad_parameter"),
+        ({"receipts": [], "grouping": "pattern", "pattern": 3}, 400, "bad_parameter"),
         ({"receipts": []}, 422, "no_images"),
         ([], 400, "bad_request"),
     ):
