@@ -6,6 +6,7 @@ what the archive says about itself is only ever used to refuse it.
 
 from __future__ import annotations
 
+import errno
 import stat
 import struct
 import threading
@@ -200,11 +201,16 @@ def _read_directory(path: Path, limits: ArchiveLimits) -> tuple[_Entry, ...]:
         with path.open("rb") as file:
             _check_directory_size(file, limits)
             with zipfile.ZipFile(file) as archive:
-                infos = archive.infolist()
-                if len(infos) > limits.max_members:
-                    raise RejectedInput("archive_too_many", f"{len(infos)} members")
-                return tuple(_entry(info) for info in infos)
-    except (zipfile.BadZipFile, UnicodeDecodeError, NotImplementedError, ValueError, struct.error, EOFError) as error:
+                _check_count(len(archive.infolist()), limits)
+                return tuple(_entry(info) for info in archive.infolist())
+    except (RejectedInput, MemoryError):
+        raise
+    except OSError as error:
+        # A lying directory makes zipfile seek to places that no file has; anything else is our disk's trouble.
+        if error.errno != errno.EINVAL:
+            raise
+        raise RejectedInput("damaged", "the archive's directory cannot be read") from error
+    except Exception as error:  # zipfile raises any built-in type on hostile bytes; all mean the same.
         raise RejectedInput("damaged", "the archive's directory cannot be read") from error
 
 
@@ -218,7 +224,13 @@ def _check_directory_size(file: BinaryIO, limits: ArchiveLimits) -> None:
     if record is None:
         raise RejectedInput("damaged", "the archive's directory is missing")
     members, size_bytes = record[zipfile._ECD_ENTRIES_TOTAL], record[zipfile._ECD_SIZE]  # type: ignore[attr-defined]
-    if members > limits.max_members or size_bytes > limits.max_directory_bytes:
+    _check_count(members, limits)
+    if size_bytes > limits.max_directory_bytes:
+        raise RejectedInput("archive_too_many", f"a directory of {size_bytes} bytes")
+
+
+def _check_count(members: int, limits: ArchiveLimits) -> None:
+    if members > limits.max_members:
         raise RejectedInput("archive_too_many", f"{members} members")
 
 
@@ -229,7 +241,8 @@ def _entry(info: zipfile.ZipInfo) -> _Entry:
         flags=info.flag_bits,
         method=info.compress_type,
         mode=info.external_attr >> 16 if is_unix else 0,
-        is_folder=info.is_dir(),
+        # ZipInfo.is_dir() fails on a member without a name.
+        is_folder=info.filename.endswith("/"),
         header_at=info.header_offset,
         packed_bytes=info.compress_size,
         unpacked_bytes=info.file_size,
@@ -248,7 +261,10 @@ def _refuse_overlaps(entries: tuple[_Entry, ...]) -> None:
 
 def _packed(file: BinaryIO, entry: _Entry) -> Iterator[bytes]:
     """The member's bytes as they lie in the archive."""
-    file.seek(entry.header_at)
+    try:
+        file.seek(entry.header_at)
+    except (OverflowError, ValueError, OSError) as error:  # zip64 has room for offsets that no file can have
+        raise RejectedInput("damaged", "the archive member's header is missing") from error
     header = file.read(_LOCAL_HEADER.size)
     if len(header) < _LOCAL_HEADER.size or not header.startswith(b"PK\x03\x04"):
         raise RejectedInput("damaged", "the archive member's header is missing")

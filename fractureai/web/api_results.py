@@ -91,7 +91,7 @@ def verdict_of(study_id: str, body: dict[str, Any]) -> Verdict:
     except ValueError:
         raise Problem("bad_parameter", f"“agreement” is one of {', '.join(Agreement)}.") from None
     assessment = body.get("assessment") or None
-    if assessment is not None and assessment not in set(Assessment):
+    if assessment is not None and (not isinstance(assessment, str) or assessment not in set(Assessment)):
         raise Problem("bad_parameter", f"“assessment” is one of {', '.join(Assessment)}.")
     return Verdict(
         study_id=study_id,

@@ -88,3 +88,12 @@ def test_a_webhook_that_may_be(monkeypatch: pytest.MonkeyPatch, url: str) -> Non
     monkeypatch.setenv("FRACTUREAI_WEBHOOK__URL", url)
     monkeypatch.setenv("FRACTUREAI_WEBHOOK__SECRET_FILE", "secret")
     assert load_settings().webhook.url == url
+
+
+@pytest.mark.parametrize("text", [b"port = = 1", b'site = "\xff"', b"[web\n"])
+def test_a_file_that_is_no_toml_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: bytes) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_bytes(text)
+    monkeypatch.setenv("FRACTUREAI_CONFIG", str(file))
+    with pytest.raises(BrokenDeployment, match=r"settings\.toml cannot be read as TOML"):
+        load_settings()

@@ -281,3 +281,25 @@ def test_no_such_member(make):
     for number in (0, 2, -1):
         with pytest.raises(RejectedInput):
             ZipArchiveReader().extract(path, Member("x", number), Bytes())
+
+
+def test_a_member_without_a_name_is_a_member(make):
+    """Found by fuzzing: the standard library fails on it when asked whether it is a folder."""
+    path = make(("X", b"x"), ("1.dcm", b"y"), patch=lambda data: data.replace(b"X", b"\0"))
+    assert listing(path) == (["unnamed", "1.dcm"], {})
+
+
+def test_a_zip64_offset_that_no_file_can_have(make):
+    extra = struct.pack("<HHQ", 1, 8, 2**64 - 1)
+
+    def lie(data: bytes) -> bytes:
+        at = data.index(b"PK\x01\x02")
+        end = data.index(b"PK\x05\x06")
+        entry = bytearray(data[at:end])
+        entry[30:32] = struct.pack("<H", len(extra))
+        entry[42:46] = b"\xff" * 4
+        record = bytearray(data[end:])
+        record[12:16] = struct.pack("<I", len(entry) + len(extra))
+        return data[:at] + bytes(entry) + extra + bytes(record)
+
+    assert reason(make(("1.dcm", b"x"), patch=lie)) == "damaged"

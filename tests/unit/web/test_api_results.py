@@ -232,6 +232,8 @@ def test_a_readers_word_is_kept(ports: WebPorts, client: FlaskClient) -> None:
         {"agreement": "agree", "comment": 3},
         {"agreement": "agree", "comment": "x" * 2001},
         {"agreement": ["agree"]},
+        {"agreement": "agree", "assessment": ["fracture"]},
+        {"agreement": "agree", "assessment": {"a": 1}},
     ],
 )
 def test_a_word_that_is_none(ports: WebPorts, client: FlaskClient, body: Any) -> None:

@@ -1,0 +1,104 @@
+"""``python -m tests.fuzz [READER…] --minutes N``: hunt for longer, each reader in a process of its own."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.util
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.fuzz.hunt import Finding, Slate, hunt_guided, hunt_here, keep
+from tests.fuzz.readers import READERS, Reader
+
+_HANG_S = 30.0
+
+
+def main() -> int:
+    """Hunt, and say what was found; 1 if anything was."""
+    options = _options()
+    by_name = {reader.name: reader for reader in READERS}
+    chosen = [by_name[name] for name in options.readers] or list(READERS)
+    folder: Path = options.out or Path(tempfile.mkdtemp(prefix="fuzz-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    if options.inside:
+        hunter = hunt_guided if options.engine == "atheris" else hunt_here
+        hunter(chosen[0], folder, seconds=options.minutes * 60, seed=options.seed)
+        return 0
+    share_s = options.minutes * 60 / len(chosen)
+    tallies = {}
+    for reader in chosen:
+        executions, spent_s = _watch(reader, folder, share_s, options)
+        tallies[reader.name] = {"executions": executions, "minutes": round(spent_s / 60, 1)}
+        print(f"{reader.name:12} {executions:>9,} executions in {spent_s / 60:.1f} min", flush=True)
+    found = sorted(folder.glob("*.txt"))
+    (folder / "tally.json").write_text(json.dumps(tallies, indent=1))
+    for file in found:
+        print(f"\n{file.with_suffix('.input')}\n{file.read_text()}")
+    print(f"\n{len(found)} findings, {options.engine}, seed {options.seed}, in {folder}")
+    return int(bool(found))
+
+
+def _options() -> argparse.Namespace:
+    guided = importlib.util.find_spec("atheris") is not None
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
+    parser.add_argument("readers", nargs="*", choices=[[], *(reader.name for reader in READERS)], metavar="READER")
+    parser.add_argument("--minutes", type=float, default=10.0, help="in total, shared by the readers")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--out", type=Path, help="where findings and the grown corpus go")
+    parser.add_argument("--engine", choices=["atheris", "plain"], default="atheris" if guided else "plain")
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def _watch(reader: Reader, folder: Path, seconds: float, options: argparse.Namespace) -> tuple[int, float]:
+    """Keep a hunting process going for so long; returns executions and seconds. Crashes and hangs are findings."""
+    begun, executions, seed = time.monotonic(), 0, options.seed
+    while (left_s := seconds - (time.monotonic() - begun)) > 1:
+        slate_file = folder / f"{reader.name}.slate"
+        slate_file.unlink(missing_ok=True)
+        slate = Slate(slate_file)
+        with _hunter(reader, folder, left_s, seed, options.engine) as process:
+            fate = _fate(process, slate, left_s + 2 * _HANG_S)
+        count, latest = slate.read()
+        executions += count
+        if fate:
+            keep(Finding(reader.name, f"{fate}\n{latest[:40]!r}", latest), folder)
+        seed += 1
+    return executions, time.monotonic() - begun
+
+
+def _fate(process: subprocess.Popen[bytes], slate: Slate, longest_s: float) -> str:
+    """Wait for the process to end; ``""`` if it ended well."""
+    begun = moved = time.monotonic()
+    before = -1
+    while process.poll() is None:
+        time.sleep(0.2)
+        now, (count, _) = time.monotonic(), slate.read()
+        if count != before:
+            before, moved = count, now
+        if (now - moved > _HANG_S and count > 0) or now - begun > longest_s:
+            return "HANG"
+    return f"CRASH {process.returncode}" if process.returncode else ""
+
+
+@contextlib.contextmanager
+def _hunter(reader: Reader, folder: Path, seconds: float, seed: int, engine: str) -> Iterator[subprocess.Popen[bytes]]:
+    words = [reader.name, "--inside", "--minutes", str(seconds / 60), "--seed", str(seed)]
+    command = [sys.executable, "-m", "tests.fuzz", *words, "--out", str(folder), "--engine", engine]
+    with (folder / f"{reader.name}.log").open("ab") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
