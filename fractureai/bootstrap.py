@@ -12,7 +12,7 @@ from dataclasses import asdict
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from fractureai.errors import BrokenDeployment
 from fractureai.settings import LOOPBACK_HOSTS, Settings
@@ -21,8 +21,10 @@ from fractureai.stages.ports import WorkPolicy
 if TYPE_CHECKING:
     from celery import Celery
     from flask import Flask
+    from prometheus_client import CollectorRegistry
 
     from fractureai.domain import ports
+    from fractureai.metrics.shared import Meters
 
 ROLES: dict[str, tuple[str, ...]] = {
     "inference": ("classify", "detect"),
@@ -39,8 +41,9 @@ class Deployment:
     an inference engine.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, meters: Meters | None = None) -> None:
         self.settings = settings
+        self._meters = meters
 
     @property
     def clock(self) -> Callable[[], float]:
@@ -95,14 +98,31 @@ class Deployment:
     @cached_property
     def ledger(self) -> ports.Ledger:
         """SQLite or PostgreSQL."""
+        from fractureai.metrics.ledger import MeteredLedger
         from fractureai.storage.ledger.sql import SqlLedger
 
-        return SqlLedger.open(self.settings.ledger_url, outbox=bool(self.settings.webhook.url))
+        ledger = SqlLedger.open(self.settings.ledger_url, outbox=bool(self.settings.webhook.url))
+        return cast("ports.Ledger", MeteredLedger(ledger, self.meters.instruments))
+
+    @cached_property
+    def meters(self) -> Meters:
+        """What this process counts."""
+        from fractureai.metrics.shared import Meters
+
+        return self._meters or Meters()
+
+    @cached_property
+    def registry(self) -> CollectorRegistry:
+        """What a scrape of this process shows, with the work that is open in the whole installation."""
+        from fractureai.metrics.work import WorkCollector
+
+        return self.meters.registry(WorkCollector(lambda: self.ledger, lambda: self.queue, self.clock))
 
     @cached_property
     def celery(self) -> Celery:
         """The Celery application with its tasks."""
         from fractureai.tasks.app import QueueSettings, create_app
+        from fractureai.tasks.observing import carry_request_ids
         from fractureai.tasks.pipeline import register_tasks
 
         queue = self.settings.queue
@@ -110,6 +130,7 @@ class Deployment:
             raise BrokenDeployment("no queue: set FRACTUREAI_QUEUE__URL, or use `fractureai serve`, which starts one")
         app = create_app(QueueSettings(queue.url, queue.prefix, queue.task_time_limit_s, queue.visibility_timeout_s))
         register_tasks(app, lambda: self)
+        carry_request_ids()
         return app
 
     @cached_property
@@ -172,6 +193,7 @@ class Deployment:
     def web(self) -> Flask:
         """The web application."""
         from fractureai.web.app import WebPorts, WebSettings, create_app
+        from fractureai.web.observing import Observing
 
         chosen = self.settings.web
         return create_app(
@@ -189,6 +211,7 @@ class Deployment:
                 trusted_hosts=chosen.trusted_hosts or _loopback_names(chosen.host),
                 public_base_url=chosen.public_base_url,
             ),
+            Observing(self.meters.instruments, self.registry, self.settings.metrics.allow),
         )
 
     def _web_secret(self) -> bytes:

@@ -1,4 +1,4 @@
-"""Logs carry the study's id, never the patient."""
+"""Logs carry ids, never the patient: the study's, the batch's, the request's (``fractureai.tracing``)."""
 
 from __future__ import annotations
 
@@ -7,17 +7,24 @@ import logging
 import sys
 import time
 
+from fractureai import tracing
+
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line; line breaks in a message are escaped by the encoding."""
+    """One JSON object a line; line breaks in a message are escaped by the encoding.
+
+    Beside ``at``, ``level``, ``logger`` and ``message`` a line has those of ``request_id``, ``batch_id``,
+    ``study_id``, ``stage`` and ``attempt`` that are known where it is written.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """Encode a record."""
-        entry = {
+        entry: dict[str, object] = {
             "at": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
+            **ids_of(record),
         }
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
@@ -25,15 +32,27 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """For people; line breaks in a message are shown, not obeyed, so that nobody can forge a line."""
+    """For people; line breaks in a message are shown, not obeyed, so that nobody can forge a line.
+
+    Ids that the message does not say follow it.
+    """
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(name)s %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 logging's own name
         """Escape line breaks, then format."""
-        record.message = record.message.replace("\r", "\\r").replace("\n", "\\n")
+        said = record.message.replace("\r", "\\r").replace("\n", "\\n")
+        more = [f"{name}={value}" for name, value in ids_of(record).items() if str(value) not in said]
+        record.message = f"{said} [{' '.join(more)}]" if more else said
         return super().formatMessage(record)
+
+
+def ids_of(record: logging.LogRecord) -> dict[str, object]:
+    """The ids of a line: said with it (``extra=``), or bound where it is written."""
+    bound = tracing.current()
+    found = {name: getattr(record, name, bound.get(name)) for name in tracing.FIELDS}
+    return {name: value for name, value in found.items() if value not in (None, "")}
 
 
 def configure_logging(*, style: str = "text", level: str = "INFO") -> None:

@@ -7,22 +7,32 @@ import signal
 import threading
 
 from fractureai.errors import TransientFailure
+from fractureai.metrics.exporter import Exporter
+from fractureai.metrics.processes import Pulse
 from fractureai.stages import reconcile, tidy
 from workers.start import deployment
 
 _LOG = logging.getLogger(__name__)
 
 _TIDY_EVERY_S = 300.0
+# A round that has begun no other for so long hangs; one that waits for a dead store or queue ends by itself before.
+_SILENT_ROUNDS = 3
+_SILENT_S = 300.0
 
 
 def main() -> None:
     """Reconcile until told to stop."""
-    built = deployment()
+    built = deployment("scheduler")
+    watched = built.settings.metrics
+    pulse = Pulse(_SILENT_ROUNDS * built.settings.work.reconcile_every_s + _SILENT_S)
+    if watched.port:
+        Exporter(watched.host, watched.port, built.registry, alive={"rounds": pulse})
     stop = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
     tidy_at_s = 0.0
     while not stop.wait(built.settings.work.reconcile_every_s):
+        pulse.beat()
         try:
             reconcile.run(built)
             if built.clock() >= tidy_at_s:

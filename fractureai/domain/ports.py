@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fractureai.domain.card import ModelCard
+from fractureai.domain.dicom_objects import DicomObject
 from fractureai.domain.ledger import Ledger as Ledger
 from fractureai.domain.radiograph import Header, Radiograph
 from fractureai.domain.reasons import Reason
@@ -180,6 +181,7 @@ class ReportImage:
     image_png: bytes | None
     overlay_jpg: bytes | None
     roi_png: bytes | None
+    dicom_context: bytes = b""
 
 
 class ReportWriter(Protocol):
@@ -187,6 +189,23 @@ class ReportWriter(Protocol):
 
     def write(self, study: Study, result: StudyResult, images: Sequence[ReportImage]) -> bytes:
         """PDF bytes; the same for the same input."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueDepths:
+    """Messages on their way: those that wait, by queue, and those that are with workers."""
+
+    waiting: dict[str, int]
+    unacknowledged: int
+
+
+class DicomResultWriter(Protocol):
+    """The results as DICOM objects in the source's study."""
+
+    def write(
+        self, study: Study, result: StudyResult, images: Sequence[ReportImage], report_pdf: bytes
+    ) -> list[tuple[DicomObject, bytes]] | Reason:
+        """Every object with its bytes, the same for the same input; or why there are none."""
 
 
 class Queue(Protocol):
@@ -204,7 +223,10 @@ class Queue(Protocol):
         """Queue the news of a finished study."""
 
     def is_idle(self) -> bool:
-        """Whether nothing is waiting and nothing is with a worker."""
+        """Whether nothing waits to be taken by a worker."""
+
+    def depths(self) -> QueueDepths:
+        """How much is waiting and with workers, deliveries too."""
 
 
 class Notifier(Protocol):

@@ -43,6 +43,24 @@ class Due:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenWork:
+    """The open studies of one stage, of all sites.
+
+    Attributes
+    ----------
+    leased:
+        How many of them a worker holds.
+    waiting_since_s:
+        Since when the one of the others waits that has waited longest; ``None`` if none does.
+    """
+
+    stage: Stage
+    open_studies: int
+    leased: int
+    waiting_since_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class StudyRow:
     """A study as lists and status requests show it. The full result lies in the store."""
 
@@ -227,14 +245,46 @@ class DeliveryState(StrEnum):
     GIVEN_UP = "given_up"
 
 
+class Channel(StrEnum):
+    """How somebody is told of a finished study."""
+
+    WEBHOOK = "webhook"
+    DICOM = "dicom"
+    FHIR = "fhir"
+
+
+@dataclass(frozen=True, slots=True)
+class Subscriber:
+    """Who is told of finished studies.
+
+    Attributes
+    ----------
+    destination:
+        The peer's name: lower-case letters, digits and hyphens, 24 at most; ``""`` where a channel has one only.
+    site:
+        Whose studies; ``None``: everybody's.
+    only_done:
+        Whether it is told of studies with a result only, and not of rejected and failed ones.
+    """
+
+    channel: Channel
+    destination: str = ""
+    site: str | None = None
+    only_done: bool = False
+
+    def wants(self, site: str, state: WorkState) -> bool:
+        """Whether it is told of a study that ended so."""
+        return self.site in {None, site} and (state is WorkState.DONE or not self.only_done)
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """The news that a study is final, on its way to whoever wants to be called.
+    """A finished study, on its way to whoever wants to be told or to have its results.
 
     Attributes
     ----------
     delivery_id:
-        The study's id and the number of its finish: a study tried again is delivered again.
+        The study's id, the number of its finish (a study tried again is delivered again) and the destination.
     last_error:
         Why the last attempt failed, without an address or a secret.
     """
@@ -247,3 +297,22 @@ class Delivery:
     created_at_s: float
     due_at_s: float
     last_error: str = ""
+    channel: Channel = Channel.WEBHOOK
+    destination: str = ""
+
+
+class ObjectState(StrEnum):
+    """How far one object of a delivery has come. ``STORED``: the peer said so. ``VERIFIED``: it was found there."""
+
+    STORED = "stored"
+    VERIFIED = "verified"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveredObject:
+    """What became of one object of a delivery that is made of several; ``detail`` is the peer's status or reason."""
+
+    name: str
+    state: ObjectState
+    detail: str = ""

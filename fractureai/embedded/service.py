@@ -90,6 +90,9 @@ def _programs(settings: Settings, data_dir: Path, run_dir: Path) -> list[Program
         "FRACTUREAI_MODELS_DIR": str(settings.models_dir),
         "FRACTUREAI_WEB__HOST": settings.web.host,
         "FRACTUREAI_WEB__PORT": str(settings.web.port),
+        # All count together, and the web shows it all: one place for a machine to be read at.
+        "FRACTUREAI_METRICS__DIR": str(run_dir / "metrics"),
+        "FRACTUREAI_METRICS__PORT": "0",
         # One image at a time uses both cores in OpenVINO; other libraries' thread pools would only fight it.
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
@@ -98,7 +101,13 @@ def _programs(settings: Settings, data_dir: Path, run_dir: Path) -> list[Program
         "MALLOC_ARENA_MAX": "2",
     }
     programs = [
-        Program("web", gunicorn_command(settings, run_dir), 30, 30, environment),
+        Program(
+            "web",
+            gunicorn_command(settings, run_dir),
+            30,
+            30,
+            environment | {"FRACTUREAI_METRICS__PORT": str(settings.metrics.port)},
+        ),
         Program("inference", worker_command("inference"), 20, 60, environment),
         Program("reports", worker_command("reports", also=("intake",)), 20, 60, environment),
         Program("scheduler", [sys.executable, "-m", "workers.scheduler"], 25, 15, environment),

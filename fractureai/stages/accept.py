@@ -52,6 +52,8 @@ def accept_study(study: Study, ports: AcceptPorts, request: KeyedRequest | None 
     if earlier := ports.ledger.accept_study(study, publish_due_at_s=due_s, request=request):
         ports.store.delete(keys.study_json(study.site, study.study_id))
         return earlier
+    ids = {"study_id": study.study_id, "batch_id": study.batch_id}
+    _LOG.info("study accepted, %d images", len(study.images), extra=ids)
     try:
         ports.queue.publish_study(study.study_id, Stage.CLASSIFY)
     except TransientFailure:
@@ -97,6 +99,7 @@ def complete_upload(batch: Batch, ports: AcceptPorts) -> bool:
 
 
 def _publish_batch(batch: Batch, ports: AcceptPorts) -> None:
+    _LOG.info("batch accepted, %d files", len(batch.uploads), extra={"batch_id": batch.batch_id})
     try:
         ports.queue.publish_batch(batch.batch_id)
     except TransientFailure:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from fractureai import tracing
 from fractureai.domain import keys
 from fractureai.domain.reasons import Reason
 from fractureai.domain.records import Claim
@@ -37,6 +38,14 @@ def run_stage(stage: Stage, study_id: str, ports: StagePorts, work: Work) -> str
     claim = ports.ledger.claim(study_id, stage, owner=ports.new_id(), now_s=ports.clock(), lease_s=ports.policy.lease_s)
     if claim is None:
         return "not_due"
+    with tracing.bound(study_id=study_id, batch_id=claim.study.batch_id, stage=stage.value, attempt=claim.attempt):
+        result = _run(claim, ports, work)
+        _LOG.info("stage %s: %s", stage, result)
+    return result
+
+
+def _run(claim: Claim, ports: StagePorts, work: Work) -> str:
+    study_id, stage = claim.study.study_id, claim.stage
     if claim.attempt > ports.policy.max_attempts:
         return _give_up(claim, ports, Reason("attempts_exhausted", f"stage {stage}"))
     try:

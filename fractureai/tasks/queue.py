@@ -9,9 +9,10 @@ from celery import Celery, Signature, chain
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
+from fractureai.domain.ports import QueueDepths
 from fractureai.domain.study import Stage
 from fractureai.errors import TransientFailure
-from fractureai.tasks.app import WORK_QUEUES
+from fractureai.tasks.app import QUEUES, WORK_QUEUES
 from fractureai.tasks.pipeline import INTAKE, NOTIFY, task_name
 
 
@@ -42,11 +43,21 @@ class CeleryQueue:
             self._signature(NOTIFY, delivery_id, "delivery").apply_async()
 
     def is_idle(self) -> bool:
-        """Whether the lists of the work (not of deliveries) and the hash of unacknowledged messages are empty."""
+        """Whether the lists of the work (not of deliveries) are empty.
+
+        Unacknowledged messages do not count: those of a dead worker lie there until the visibility timeout, and what
+        a living one works on is leased in the ledger.
+        """
         with _translated(), self._app.connection_for_read() as connection:
             channel = connection.default_channel
-            waiting = sum(channel._size(name) for name in WORK_QUEUES)
-            return waiting == 0 and channel.client.hlen(channel.unacked_key) == 0
+            return all(channel._size(name) == 0 for name in WORK_QUEUES)
+
+    def depths(self) -> QueueDepths:
+        """How much is waiting in each list, and with workers."""
+        with _translated(), self._app.connection_for_read() as connection:
+            channel = connection.default_channel
+            waiting = {name: int(channel._size(name)) for name in QUEUES}
+            return QueueDepths(waiting, int(channel.client.hlen(channel.unacked_key)))
 
     def _signature(self, name: str, subject_id: str, queue: str) -> Signature:
         return self._app.signature(name, args=(subject_id,), immutable=True, queue=queue)

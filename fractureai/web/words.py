@@ -74,6 +74,7 @@ STAGES: Mapping[Stage, Word] = {
 
 
 EVENTS: Mapping[str, str] = {
+    "requested": "Sent in the request",
     "accepted": "Received and kept",
     "classify": "Region recognised",
     "detect": "Looked for a fracture",

@@ -88,7 +88,9 @@ class Connections:
 def _sqlite(url: URL) -> Engine:
     if url.database in (None, "", ":memory:"):
         raise BrokenDeployment("the ledger needs a file; a database in memory is forgotten")
-    engine = create_engine(url, connect_args={"timeout": _BUSY_S}, pool_size=_POOL_SIZE, max_overflow=16)
+    engine = create_engine(
+        url, hide_parameters=True, connect_args={"timeout": _BUSY_S}, pool_size=_POOL_SIZE, max_overflow=16
+    )
     if engine.dialect.dbapi.sqlite_version_info < _OLDEST_SQLITE:  # type: ignore[union-attr]
         raise BrokenDeployment("SQLite 3.35 or newer is needed")
     event.listen(engine, "connect", _prepare_sqlite)
@@ -118,7 +120,9 @@ def _begin_immediate(connection: Connection, *, durable: bool) -> None:
 def _postgresql(url: URL) -> Engine:
     # One connection a worker process, a few for the web's threads; tested before use, because a database is
     # restarted now and then and a stale connection must not cost a study an attempt.
-    return create_engine(url, pool_size=_POOL_SIZE, max_overflow=4, pool_timeout=_BUSY_S, pool_pre_ping=True)
+    return create_engine(
+        url, hide_parameters=True, pool_size=_POOL_SIZE, max_overflow=4, pool_timeout=_BUSY_S, pool_pre_ping=True
+    )
 
 
 @contextmanager

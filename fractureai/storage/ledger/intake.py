@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, and_, bindparam, literal_column, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, insert, literal_column, or_, select, update
 
+from fractureai import tracing
 from fractureai.domain.reasons import Reason
 from fractureai.domain.records import BatchClaim
 from fractureai.domain.study import Batch, Study, WorkState
 from fractureai.storage.ledger import rows
 from fractureai.storage.ledger.inserts import insert_missing, insert_new
-from fractureai.storage.ledger.schema import BATCHES, IMAGES, REJECTIONS, STUDIES, UPLOADS, WORDS
+from fractureai.storage.ledger.schema import BATCHES, EVENTS, IMAGES, REJECTIONS, STUDIES, UPLOADS, WORDS
 
 # Written out, not bound: SQLite uses a partial index only if the statement itself says so.
 _OPEN = BATCHES.c.state == literal_column("'open'")
@@ -69,7 +70,7 @@ _REOPEN = (
 )
 _PUBLISHED = (
     update(BATCHES)
-    .where(BATCHES.c.batch_id == bindparam("id"), _OPEN, BATCHES.c.publish_due_at_s < bindparam("due"))
+    .where(BATCHES.c.batch_id == bindparam("id"), _OPEN, _FREE, BATCHES.c.publish_due_at_s < bindparam("due"))
     .values(publish_due_at_s=bindparam("due"))
 )
 _DUE = (
@@ -78,6 +79,7 @@ _DUE = (
     .order_by(BATCHES.c.publish_due_at_s, BATCHES.c.batch_id)
     .limit(bindparam("most"))
 )
+_EVENT = insert(EVENTS)
 _UPLOADS = (
     select(UPLOADS.c.number, UPLOADS.c.file_name, UPLOADS.c.size_bytes, UPLOADS.c.sha256)
     .where(UPLOADS.c.batch_id == bindparam("id"))
@@ -100,6 +102,7 @@ def accept_study(connection: Connection, study: Study, *, publish_due_at_s: floa
         return False
     insert_missing(connection, IMAGES, rows.image_values(study))
     insert_missing(connection, WORDS, rows.word_values(study))
+    _note_request(connection, [study])
     return True
 
 
@@ -134,6 +137,7 @@ def add_unpacked(
     insert_missing(connection, IMAGES, [image for study in studies for image in rows.image_values(study)])
     insert_missing(connection, WORDS, [word for study in studies for word in rows.word_values(study)])
     insert_missing(connection, REJECTIONS, rows.rejection_values(claim.batch.batch_id, rejected))
+    _note_request(connection, studies)
 
 
 def give_back(connection: Connection, claim: BatchClaim, *, due_at_s: float) -> bool:
@@ -146,14 +150,25 @@ def due(connection: Connection, *, now_s: float, due_before_s: float, limit: int
     return list(connection.execute(_DUE, {"now": now_s, "due_before": due_before_s, "most": limit}).scalars())
 
 
-def published(connection: Connection, batch_id: str, *, due_again_at_s: float) -> None:
-    """Look again later, never earlier than was said before."""
-    connection.execute(_PUBLISHED, {"id": batch_id, "due": due_again_at_s})
+def published(connection: Connection, batch_id: str, *, now_s: float, due_again_at_s: float) -> None:
+    """Look again later, never earlier than was said before. What is leased by now keeps its own time."""
+    connection.execute(_PUBLISHED, {"id": batch_id, "now": now_s, "due": due_again_at_s})
 
 
 def reopen(connection: Connection, batch_id: str, *, site: str, now_s: float) -> bool:
     """Open an unpacking that failed, with a fresh count."""
     return connection.execute(_REOPEN, {"id": batch_id, "of": site, "now": now_s}).rowcount == 1
+
+
+def _note_request(connection: Connection, studies: Sequence[Study]) -> None:
+    """The request that brought a study, in the study's history: with its id the sender's log and ours meet."""
+    request_id = tracing.request_id()
+    if request_id and studies:
+        lines = [
+            {"study_id": study.study_id, "at_s": study.accepted_at_s, "what": "requested", "detail": request_id}
+            for study in studies
+        ]
+        connection.execute(_EVENT, lines)
 
 
 def _lease(claim: BatchClaim) -> dict[str, object]:
