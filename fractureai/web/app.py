@@ -11,6 +11,7 @@ from werkzeug.routing import BaseConverter
 from fractureai.web import api, api_results, api_uploads, exports, health, pages, problems
 from fractureai.web.api_blueprint import bp as api_bp
 from fractureai.web.context import EXTENSION, Web, WebPorts, WebSettings, web
+from fractureai.web.observing import Observing, observe
 from fractureai.web.problems import Problem
 from fractureai.web.upload import drain
 
@@ -47,7 +48,7 @@ class IdConverter(BaseConverter):
     part_isolating = True
 
 
-def create_app(ports: WebPorts, settings: WebSettings) -> Flask:
+def create_app(ports: WebPorts, settings: WebSettings, observing: Observing | None = None) -> Flask:
     """Build the web application.
 
     Parameters
@@ -56,6 +57,8 @@ def create_app(ports: WebPorts, settings: WebSettings) -> Flask:
         What it may reach. Shared by all threads that serve requests.
     settings:
         Limits and names.
+    observing:
+        How it is watched; by default it counts for itself.
     """
     app = Flask("fractureai.web")
     app.config.update(
@@ -67,6 +70,8 @@ def create_app(ports: WebPorts, settings: WebSettings) -> Flask:
     )
     app.extensions[EXTENSION] = Web(ports, settings, threading.BoundedSemaphore(settings.max_waiters))
     app.url_map.converters["id"] = IdConverter
+    # First of all, so that what is refused has an id and is counted.
+    observe(app, observing or Observing.alone())
     app.before_request(_refuse_other_sites)
     app.after_request(_harden)
     problems.register(app)
