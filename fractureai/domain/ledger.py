@@ -9,12 +9,15 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from fractureai.domain.access import AccessLedger
+from fractureai.domain.audit import AuditLedger
+from fractureai.domain.examinations import Arrival, Closing, Quiet, Revision
 from fractureai.domain.reasons import Reason
 from fractureai.domain.records import (
     ALL_STUDIES,
     BatchClaim,
     BatchRow,
     Claim,
+    DeliveredObject,
     Delivery,
     Due,
     Event,
@@ -25,6 +28,7 @@ from fractureai.domain.records import (
     Page,
     StudyFilter,
     StudyRow,
+    Subscriber,
     Verdict,
     WorklistOrder,
 )
@@ -146,10 +150,12 @@ class WorkLedger(Protocol):
     def due_batches(self, *, now_s: float, due_before_s: float, limit: int) -> list[str]:
         """Batches whose unpacking should be in the queue; as :meth:`due_studies`."""
 
-    def published(self, study_ids: Sequence[str], *, due_again_at_s: float) -> None:
-        """Messages were sent; look again at ``due_again_at_s`` if nothing has moved by then."""
+    def published(self, study_ids: Sequence[str], *, now_s: float, due_again_at_s: float) -> None:
+        """Messages were sent; look again at ``due_again_at_s`` if nothing has moved by then. What somebody took before
+        this was recorded keeps the time of its lease.
+        """
 
-    def published_batch(self, batch_id: str, *, due_again_at_s: float) -> None:
+    def published_batch(self, batch_id: str, *, now_s: float, due_again_at_s: float) -> None:
         """The same for a batch."""
 
 
@@ -225,8 +231,62 @@ class Outbox(Protocol):
     def retry_delivery(self, delivery_id: str, *, site: str, now_s: float) -> bool:
         """A person wants one tried again, with a fresh count; ``False`` unless it was given up."""
 
+    def send_study(
+        self, study_id: str, subscriber: Subscriber, *, site: str, now_s: float, due_at_s: float
+    ) -> str | None:
+        """A person wants the results of a study sent, again if they were: the delivery's id, due then with a fresh
+        count; ``None`` if the study is not done, or the delivery is on its way this moment.
+        """
 
-class Ledger(IntakeLedger, UploadLedger, WorkLedger, ReadingLedger, Outbox, AccessLedger, Protocol):
+    def delivered_objects(self, delivery_id: str) -> list[DeliveredObject]:
+        """What became of each object of a delivery so far."""
+
+    def note_objects(self, delivery_id: str, objects: Sequence[DeliveredObject]) -> None:
+        """Remember what became of these; those not named stay as they are."""
+
+
+class ExaminationLedger(Protocol):
+    """Images that come in one by one, until their examination is a study (:mod:`fractureai.domain.examinations`)."""
+
+    def instance_arrived(self, arrival: Arrival, quiet: Quiet) -> bool:
+        """Record one, durably; ``False``, and nothing recorded, if its instance came before."""
+
+    def due_examinations(self, *, now_s: float, limit: int) -> list[str]:
+        """Examinations that have gone quiet, or whose closing was cut off; longest due first."""
+
+    def close_examination(
+        self, examination_id: str, *, batch_id: str, study_id: str, now_s: float, lease_s: float
+    ) -> Closing | None:
+        """Fix which images the next revision holds; ``None`` if it is not due or somebody else is at it.
+
+        The ids are used if the revision is new; one whose closing was cut off keeps its own.
+        """
+
+    def examination_closed(self, closing: Closing, *, now_s: float, quiet: Quiet) -> None:
+        """Its study is on its way; images that came meanwhile make the next revision due."""
+
+    def revision_of(self, study_id: str, *, site: str) -> Revision | None:
+        """The place of a study among those of its examination; ``None`` if it did not come in this way."""
+
+    def stale_examinations(self, *, before_s: float, limit: int) -> list[str]:
+        """Examinations to which nothing came since then and whose images are still kept."""
+
+    def orphaned_examinations(self, *, limit: int) -> list[str]:
+        """Examinations whose last study was deleted."""
+
+    def settle_examination(self, examination_id: str, *, before_s: float) -> list[tuple[str, str, float]]:
+        """Keep its images no longer: ``(site, arrival_id, received_at_s)`` of what can be deleted from the store.
+        Nothing happens if an image has come since then, or the examination is becoming a study.
+        """
+
+    def forget_examination(self, examination_id: str) -> None:
+        """Its study was deleted, and its images: what comes again is new. Nothing happens if it has come already."""
+
+    def arrivals_not_kept(self, arrival_ids: Sequence[str]) -> list[str]:
+        """Those of the ids that nothing will be made of: a crash left them between store and ledger."""
+
+
+class Ledger(IntakeLedger, UploadLedger, WorkLedger, ReadingLedger, Outbox, AccessLedger, AuditLedger, Protocol):
     """The state of the work."""
 
     def close(self) -> None:

@@ -185,7 +185,8 @@ def _publish(studies: list[Study], ports: StagePorts) -> None:
     except TransientFailure:
         _LOG.warning("%d studies unpacked while the queue is away", len(studies) - len(told))
     if told:
-        ports.ledger.published(told, due_again_at_s=ports.clock() + ports.policy.patience_s)
+        now = ports.clock()
+        ports.ledger.published(told, now_s=now, due_again_at_s=now + ports.policy.patience_s)
 
 
 def _again(claim: BatchClaim, ports: StagePorts, reason: Reason) -> str:

@@ -10,6 +10,8 @@ from fractureai.stages.ports import StagePorts
 _LOG = logging.getLogger(__name__)
 
 _DELIVERY_AGAIN_S = 120.0
+_ON_ITS_WAY_S = 5.0
+"""How long a message that no list holds any more may need until its receiver has taken the lease."""
 _BATCH = 500
 """Studies republished in one round: a bound on the work of a round, the next round takes the next ones."""
 
@@ -18,28 +20,28 @@ def run(ports: StagePorts) -> int:
     """Publish what is due; returns how many messages were sent.
 
     While the queue holds work, only studies are due whose time has come: a retry's wait is over, or nothing has moved
-    for the policy's patience. While the queue is empty, whatever is open and not leased is due at once, for nothing
-    on its way can be waited for.
+    for the policy's patience. While nothing waits in the queue, whatever is open, not leased and not sent within the
+    last seconds is due: its message is lost, or lies with a worker that died before it took the lease.
     """
     now = ports.clock()
     try:
         idle = ports.queue.is_idle()
     except TransientFailure:
         return 0
-    due_before = now + ports.policy.patience_s if idle else now
+    due_before = now + max(0.0, ports.policy.patience_s - _ON_ITS_WAY_S) if idle else now
     sent = 0
     again = now + ports.policy.patience_s
     try:
         for batch_id in ports.ledger.due_batches(now_s=now, due_before_s=due_before, limit=_BATCH):
             ports.queue.publish_batch(batch_id)
-            ports.ledger.published_batch(batch_id, due_again_at_s=again)
+            ports.ledger.published_batch(batch_id, now_s=now, due_again_at_s=again)
             sent += 1
         due = ports.ledger.due_studies(now_s=now, due_before_s=due_before, limit=_BATCH)
         for entry in due:
             ports.queue.publish_study(entry.study_id, entry.stage)
             sent += 1
         if due:
-            ports.ledger.published([entry.study_id for entry in due], due_again_at_s=again)
+            ports.ledger.published([entry.study_id for entry in due], now_s=now, due_again_at_s=again)
         sent += _deliveries(ports, now)
     except TransientFailure as failure:
         _LOG.warning("reconciling stopped: %s", failure)

@@ -123,9 +123,9 @@ def test_what_nobody_sent_is_unknown(ledger: Ledger) -> None:
     assert ledger.history(new_id(), site="main") == []
     assert ledger.claim(new_id(), Stage.CLASSIFY, owner="a", now_s=1.0, lease_s=1.0) is None
     assert ledger.claim_batch(new_id(), owner="a", now_s=1.0, lease_s=1.0) is None
-    ledger.published([new_id()], due_again_at_s=1.0)
-    ledger.published([], due_again_at_s=1.0)
-    ledger.published_batch(new_id(), due_again_at_s=1.0)
+    ledger.published([new_id()], now_s=1.0, due_again_at_s=1.0)
+    ledger.published([], now_s=1.0, due_again_at_s=1.0)
+    ledger.published_batch(new_id(), now_s=1.0, due_again_at_s=1.0)
 
 
 # Leases.
@@ -275,11 +275,28 @@ def test_due_oldest_first_and_bounded(ledger: Ledger) -> None:
 
 def test_published_is_not_due_until_said(ledger: Ledger) -> None:
     studies = [accepted(ledger) for _ in range(3)]
-    ledger.published([study.study_id for study in studies[:2]], due_again_at_s=1500.0)
+    ledger.published([study.study_id for study in studies[:2]], now_s=1001.0, due_again_at_s=1500.0)
     assert due_ids(ledger, 1499.0) == [studies[2].study_id]
     assert len(due_ids(ledger, 1500.0)) == 3
-    ledger.published([studies[0].study_id], due_again_at_s=1200.0)
+    ledger.published([studies[0].study_id], now_s=1001.0, due_again_at_s=1200.0)
     assert studies[0].study_id not in due_ids(ledger, 1400.0)
+
+
+def test_a_message_recorded_late_leaves_the_lease_that_was_taken_in_between(ledger: Ledger) -> None:
+    """Who publishes writes it down after a fast worker has the study; if that one dies, its lease must still count."""
+    study = accepted(ledger)
+    claim(ledger, study, now_s=1100.0)
+    ledger.published([study.study_id], now_s=1100.5, due_again_at_s=2000.0)
+    assert due_ids(ledger, 1160.0) == [study.study_id]
+    ledger.published([study.study_id], now_s=1160.0, due_again_at_s=2060.0)
+    assert due_ids(ledger, 2059.0) == []
+
+
+def test_a_message_recorded_late_does_not_prolong_a_wait(ledger: Ledger) -> None:
+    study = accepted(ledger)
+    assert ledger.retry(claim(ledger, study), Reason("store_unavailable"), now_s=1100.0, due_at_s=1110.0)
+    ledger.published([study.study_id], now_s=1101.0, due_again_at_s=2000.0)
+    assert due_ids(ledger, 1110.0) == [study.study_id]
 
 
 def test_live_work_is_not_due_until_its_lease_ends(ledger: Ledger) -> None:
@@ -303,7 +320,7 @@ def test_published_takes_many(ledger: Ledger) -> None:
     held = ledger.claim_batch(batch.batch_id, owner="a", now_s=2.0, lease_s=60.0)
     studies = [new_study(batch_id=batch.batch_id, views=1) for _ in range(1201)]
     assert ledger.unpacked(held, studies, [], now_s=3.0)
-    ledger.published([study.study_id for study in studies], due_again_at_s=50.0)
+    ledger.published([study.study_id for study in studies], now_s=4.0, due_again_at_s=50.0)
     assert due_ids(ledger, 49.0, limit=9999) == []
     assert len(due_ids(ledger, 50.0, limit=9999)) == 1201
 
@@ -366,13 +383,21 @@ def test_a_batch_retried_and_failed(ledger: Ledger) -> None:
     assert ledger.retry_batch(held, due_at_s=1130.0)
     assert ledger.due_batches(now_s=1129.0, due_before_s=9999.0, limit=9) == []
     assert ledger.due_batches(now_s=1130.0, due_before_s=1130.0, limit=9) == [batch.batch_id]
-    ledger.published_batch(batch.batch_id, due_again_at_s=1140.0)
+    ledger.published_batch(batch.batch_id, now_s=1130.0, due_again_at_s=1140.0)
     assert ledger.due_batches(now_s=1139.0, due_before_s=1139.0, limit=9) == []
     held = ledger.claim_batch(batch.batch_id, owner="a", now_s=1140.0, lease_s=60.0)
     assert held.attempt == 2
     assert ledger.fail_batch(held, Reason("attempts_exhausted"), now_s=1150.0)
     row = ledger.batch(batch.batch_id, site="main")
     assert (row.state, row.reasons, row.finished) == (WorkState.FAILED, (Reason("attempts_exhausted"),), True)
+
+
+def test_a_batch_recorded_late_as_published_keeps_its_lease(ledger: Ledger) -> None:
+    batch = new_batch()
+    ledger.accept_batch(batch, publish_due_at_s=1060.0)
+    ledger.claim_batch(batch.batch_id, owner="a", now_s=1100.0, lease_s=60.0)
+    ledger.published_batch(batch.batch_id, now_s=1100.5, due_again_at_s=2000.0)
+    assert ledger.due_batches(now_s=1160.0, due_before_s=1160.0, limit=9) == [batch.batch_id]
 
 
 # The worklist.

@@ -11,6 +11,7 @@ from fractureai.domain.records import (
     ALL_STUDIES,
     BatchClaim,
     BatchRow,
+    Channel,
     Claim,
     Due,
     Event,
@@ -19,12 +20,15 @@ from fractureai.domain.records import (
     Page,
     StudyFilter,
     StudyRow,
+    Subscriber,
     WorklistOrder,
 )
 from fractureai.domain.study import Assessment, Batch, Stage, Study, WorkState
 from fractureai.storage.ledger import finished, intake, reading, requests, restore, work, worklist
 from fractureai.storage.ledger.access import AccessMethods
+from fractureai.storage.ledger.audit import AuditMethods
 from fractureai.storage.ledger.connections import Connections
+from fractureai.storage.ledger.examinations import ExaminationMethods
 from fractureai.storage.ledger.gauges import GaugeMethods
 from fractureai.storage.ledger.outbox import OutboxMethods
 from fractureai.storage.ledger.schema import HEAD
@@ -32,7 +36,9 @@ from fractureai.storage.ledger.uploads import UploadMethods
 from fractureai.storage.ledger.verdicts import VerdictMethods
 
 
-class SqlLedger(AccessMethods, UploadMethods, VerdictMethods, OutboxMethods, GaugeMethods):
+class SqlLedger(
+    AccessMethods, AuditMethods, UploadMethods, VerdictMethods, OutboxMethods, GaugeMethods, ExaminationMethods
+):
     """The ``Ledger`` of ``fractureai.domain.ports`` over a database. Safe between threads, processes and forks.
 
     What somebody was promised (accepting, unpacking, a person's reopening, the place of a finished study, which others
@@ -45,17 +51,19 @@ class SqlLedger(AccessMethods, UploadMethods, VerdictMethods, OutboxMethods, Gau
         ``sqlite:////folder/ledger.db`` or ``postgresql+psycopg://user@host/database``. Use :meth:`open`, which also
         brings the tables up to date.
     outbox:
-        Whether the news of every finished study is to be delivered to somebody.
+        Whether the webhook is to be told of every finished study.
+    subscribers:
+        Who else is.
     """
 
-    def __init__(self, url: str, *, outbox: bool = False) -> None:
+    def __init__(self, url: str, *, outbox: bool = False, subscribers: Sequence[Subscriber] = ()) -> None:
         self._connections = Connections(url)
-        self._outbox = outbox
+        self._subscribers = (*((Subscriber(Channel.WEBHOOK),) if outbox else ()), *subscribers)
 
     @classmethod
-    def open(cls, url: str, *, outbox: bool = False) -> SqlLedger:
+    def open(cls, url: str, *, outbox: bool = False, subscribers: Sequence[Subscriber] = ()) -> SqlLedger:
         """Open the ledger with its tables up to date; any number of processes may do so at once."""
-        ledger = cls(url, outbox=outbox)
+        ledger = cls(url, outbox=outbox, subscribers=subscribers)
         if not ledger._is_current():
             # Alembic is a heavy import (0.15 s) that a worker of an up-to-date installation never needs.
             from fractureai.storage.ledger import migrate
@@ -142,7 +150,7 @@ class SqlLedger(AccessMethods, UploadMethods, VerdictMethods, OutboxMethods, Gau
         """Close the study for good. ``False`` if the lease was lost."""
         ending = work.Ending(state, assessment, region, max_fracture_probability, reasons)
         with self._connections.write(durable=True) as connection:
-            return work.finish(connection, claim, ending, now_s=now_s, tell=self._outbox)
+            return work.finish(connection, claim, ending, now_s=now_s, tell=self._subscribers)
 
     def retry(self, claim: Claim, reason: Reason, *, now_s: float, due_at_s: float) -> bool:
         """Give the lease back after a transient failure, closed to all until ``due_at_s``."""
@@ -170,17 +178,17 @@ class SqlLedger(AccessMethods, UploadMethods, VerdictMethods, OutboxMethods, Gau
         with self._connections.read() as connection:
             return intake.due(connection, now_s=now_s, due_before_s=due_before_s, limit=limit)
 
-    def published(self, study_ids: Sequence[str], *, due_again_at_s: float) -> None:
+    def published(self, study_ids: Sequence[str], *, now_s: float, due_again_at_s: float) -> None:
         """Messages were sent; look again at ``due_again_at_s`` if nothing has moved by then."""
         if not study_ids:
             return
         with self._connections.write(durable=False) as connection:
-            work.published(connection, study_ids, due_again_at_s=due_again_at_s)
+            work.published(connection, study_ids, now_s=now_s, due_again_at_s=due_again_at_s)
 
-    def published_batch(self, batch_id: str, *, due_again_at_s: float) -> None:
+    def published_batch(self, batch_id: str, *, now_s: float, due_again_at_s: float) -> None:
         """The same for a batch."""
         with self._connections.write(durable=False) as connection:
-            intake.published(connection, batch_id, due_again_at_s=due_again_at_s)
+            intake.published(connection, batch_id, now_s=now_s, due_again_at_s=due_again_at_s)
 
     def study(self, study_id: str, *, site: str) -> StudyRow | None:
         """One row; ``None`` if there is none at this site."""

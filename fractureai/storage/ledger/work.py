@@ -14,7 +14,7 @@ from sqlalchemy import Connection, and_, bindparam, func, insert, literal_column
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from fractureai.domain.reasons import Reason
-from fractureai.domain.records import Claim, Due
+from fractureai.domain.records import Claim, Due, Subscriber
 from fractureai.domain.study import Assessment, Stage, WorkState
 from fractureai.storage.ledger import finished, outbox, rows
 from fractureai.storage.ledger.schema import EVENTS, IMAGES, STUDIES
@@ -105,6 +105,8 @@ _PUBLISHED = (
     .where(
         STUDIES.c.study_id.in_(bindparam("ids", expanding=True)),
         _OPEN,
+        # What a worker took in the meantime, or has put off, is due when that ends.
+        _FREE,
         STUDIES.c.publish_due_at_s < bindparam("due"),
     )
     .values(publish_due_at_s=bindparam("due"))
@@ -153,8 +155,8 @@ def advance(connection: Connection, claim: Claim, *, now_s: float, due_at_s: flo
     return _under_lease(connection, _ADVANCE, claim, values, (claim.stage.value, ""))
 
 
-def finish(connection: Connection, claim: Claim, ending: Ending, *, now_s: float, tell: bool) -> bool:
-    """Close the study. It remembers the stage it ended at, unless it is done. ``tell``: it is to be delivered."""
+def finish(connection: Connection, claim: Claim, ending: Ending, *, now_s: float, tell: Sequence[Subscriber]) -> bool:
+    """Close the study. It remembers the stage it ended at, unless it is done. ``tell``: who wants to know."""
     # Before the study's own row, so that all who finish take the locks in the same order.
     place = finished.next_number(connection, claim.study.site)
     values = {
@@ -171,8 +173,10 @@ def finish(connection: Connection, claim: Claim, ending: Ending, *, now_s: float
     codes = ", ".join(reason.code for reason in ending.reasons)
     if not _under_lease(connection, _FINISH, claim, values, (ending.state.value, codes)):
         return False
-    if tell:
-        outbox.add(connection, claim.study.study_id, site=claim.study.site, number=place, now_s=now_s)
+    site = claim.study.site
+    for subscriber in tell:
+        if subscriber.wants(site, ending.state):
+            outbox.add(connection, claim.study.study_id, subscriber, site=site, number=place, now_s=now_s)
     return True
 
 
@@ -202,11 +206,11 @@ def due(connection: Connection, *, now_s: float, due_before_s: float, limit: int
     return [Due(row.study_id, Stage(row.stage)) for row in connection.execute(_DUE, which)]
 
 
-def published(connection: Connection, study_ids: Iterable[str], *, due_again_at_s: float) -> None:
-    """Look again later, never earlier than was said before."""
+def published(connection: Connection, study_ids: Iterable[str], *, now_s: float, due_again_at_s: float) -> None:
+    """Look again later, never earlier than was said before. What is leased by now keeps its own time."""
     ids = iter(study_ids)
     while some := list(itertools.islice(ids, _IDS_A_STATEMENT)):
-        connection.execute(_PUBLISHED, {"ids": some, "due": due_again_at_s})
+        connection.execute(_PUBLISHED, {"ids": some, "now": now_s, "due": due_again_at_s})
 
 
 def count_open(connection: Connection) -> int:

@@ -18,6 +18,9 @@ from fractureai.stages.artifacts import read_json
 from tests.pictures import png
 from tests.unit.stages.conftest import House
 
+SOON_S = 6.0
+"""Longer than a message may be on its way."""
+
 
 def _zip(*members: tuple[str, bytes]) -> bytes:
     stream = io.BytesIO()
@@ -155,6 +158,7 @@ def test_accepting_goes_on_while_the_queue_is_away(house: House) -> None:
     assert house.ledger.study(study.study_id, site="local") is not None
     assert reconcile.run(house) == 0
     house.queue.away = False
+    house.now_s += SOON_S
     assert reconcile.run(house) == 1
     assert house.queue.sent == [(study.study_id, "classify")]
 
@@ -174,6 +178,7 @@ def test_accepting_is_refused_while_the_store_is_away(house: House, monkeypatch:
 def test_reconciling_waits_while_the_queue_has_work_and_acts_when_it_is_empty(house: House) -> None:
     study = house.accepted(png())
     house.queue.idle = False
+    house.now_s += SOON_S
     assert reconcile.run(house) == 0
     house.queue.idle = True
     assert reconcile.run(house) == 1
@@ -185,16 +190,29 @@ def test_reconciling_waits_while_the_queue_has_work_and_acts_when_it_is_empty(ho
     assert house.queue.sent == [(study.study_id, "classify")] * 2
 
 
+def test_what_was_just_sent_is_given_time_to_arrive(house: House) -> None:
+    study = house.accepted(png())
+    assert reconcile.run(house) == 0
+    house.now_s += SOON_S
+    assert reconcile.run(house) == 1
+    assert reconcile.run(house) == 0
+    house.now_s += SOON_S
+    assert reconcile.run(house) == 1
+    assert house.queue.sent == [(study.study_id, "classify")] * 2
+
+
 def test_leased_work_is_left_alone(house: House) -> None:
     study = house.accepted(png())
     claim = house.ledger.claim(study.study_id, Stage.CLASSIFY, owner="me", now_s=house.now_s, lease_s=100)
     assert claim is not None
+    house.now_s += SOON_S
     assert reconcile.run(house) == 0
-    house.now_s += 101
+    house.now_s += 100
     assert reconcile.run(house) == 1
 
 
 def test_a_lost_batch_message_is_sent_again(house: House) -> None:
     batch = house.batch(("one.png", png()))
+    house.now_s += SOON_S
     assert reconcile.run(house) == 1
     assert house.queue.sent == [(batch.batch_id, "intake")]
