@@ -1,4 +1,4 @@
-"""The news of finished studies, until somebody took it."""
+"""Finished studies, until those who are to be told of them, or to have their results, took them."""
 
 from __future__ import annotations
 
@@ -6,19 +6,32 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, insert, literal_column, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, insert, literal_column, or_, select, update
 
-from fractureai.domain.records import Delivery, DeliveryState
+from fractureai.domain.records import (
+    Channel,
+    DeliveredObject,
+    Delivery,
+    DeliveryState,
+    ObjectState,
+    Subscriber,
+)
 from fractureai.storage.ledger.connections import Connections
-from fractureai.storage.ledger.schema import DELIVERIES, EVENTS
+from fractureai.storage.ledger.dicom_tables import DELIVERY_OBJECTS
+from fractureai.storage.ledger.inserts import insert_new
+from fractureai.storage.ledger.schema import DELIVERIES, EVENTS, STUDIES
 
 _ROW = [DELIVERIES.c[field.name] for field in dataclasses.fields(Delivery)]
 # Written out, not bound: SQLite uses a partial index only if the statement itself says so.
 _OPEN = DELIVERIES.c.state == literal_column("'open'")
 _UNDELIVERED = DELIVERIES.c.state != literal_column("'delivered'")
 _FREE = or_(DELIVERIES.c.lease_until_s.is_(None), DELIVERIES.c.lease_until_s <= bindparam("now"))
-_ADD = insert(DELIVERIES)
 _NOTE = insert(EVENTS)
+_WHAT = {
+    Channel.WEBHOOK: ("told", "not told"),
+    Channel.DICOM: ("sent", "not sent"),
+    Channel.FHIR: ("posted", "not posted"),
+}
 _DUE = (
     select(DELIVERIES.c.delivery_id)
     .where(_OPEN, DELIVERIES.c.due_at_s <= bindparam("now"))
@@ -64,12 +77,37 @@ _AGAIN = (
 )
 
 
-def add(connection: Connection, study_id: str, *, site: str, number: int, now_s: float) -> None:
-    """One delivery for the finish that has this place, due at once."""
-    connection.execute(
-        _ADD,
+_SEND = (
+    update(DELIVERIES)
+    .where(
+        DELIVERIES.c.delivery_id == bindparam("id"),
+        or_(DELIVERIES.c.state != "open", _FREE),
+    )
+    .values(state="open", attempts=0, due_at_s=bindparam("due"), lease_until_s=None, last_error="")
+)
+_DONE = select(STUDIES.c.finish_number).where(
+    STUDIES.c.study_id == bindparam("study"), STUDIES.c.site == bindparam("of"), STUDIES.c.state == "done"
+)
+_OBJECTS = (
+    select(DELIVERY_OBJECTS.c.name, DELIVERY_OBJECTS.c.state, DELIVERY_OBJECTS.c.detail)
+    .where(DELIVERY_OBJECTS.c.delivery_id == bindparam("id"))
+    .order_by(DELIVERY_OBJECTS.c.name)
+)
+_NO_OBJECTS = delete(DELIVERY_OBJECTS).where(DELIVERY_OBJECTS.c.delivery_id == bindparam("id"))
+_NO_OBJECT = delete(DELIVERY_OBJECTS).where(
+    DELIVERY_OBJECTS.c.delivery_id == bindparam("id"), DELIVERY_OBJECTS.c.name == bindparam("called")
+)
+
+
+def add(connection: Connection, study_id: str, subscriber: Subscriber, *, site: str, number: int, now_s: float) -> str:
+    """One delivery for the finish that has this place, due at once, if it is not there; returns its id."""
+    suffix = f"-{subscriber.destination}" if subscriber.destination else ""
+    delivery_id = f"{study_id}-{number}{suffix}"
+    insert_new(
+        connection,
+        DELIVERIES,
         {
-            "delivery_id": f"{study_id}-{number}",
+            "delivery_id": delivery_id,
             "site": site,
             "study_id": study_id,
             "state": DeliveryState.OPEN.value,
@@ -77,8 +115,11 @@ def add(connection: Connection, study_id: str, *, site: str, number: int, now_s:
             "created_at_s": now_s,
             "due_at_s": now_s,
             "last_error": "",
+            "channel": subscriber.channel.value,
+            "destination": subscriber.destination,
         },
     )
+    return delivery_id
 
 
 class OutboxMethods:
@@ -126,17 +167,50 @@ class OutboxMethods:
         with self._connections.write(durable=True) as connection:
             return connection.execute(_AGAIN, {"id": delivery_id, "of": site, "now": now_s}).rowcount == 1
 
+    def send_study(
+        self, study_id: str, subscriber: Subscriber, *, site: str, now_s: float, due_at_s: float
+    ) -> str | None:
+        """A person wants the results of a study sent, again if they were: the delivery's id, due then with a fresh
+        count; ``None`` if the study is not done, or the delivery is on its way this moment.
+        """
+        with self._connections.write(durable=True) as connection:
+            number = connection.execute(_DONE, {"study": study_id, "of": site}).scalar_one_or_none()
+            if number is None:
+                return None
+            delivery_id = add(connection, study_id, subscriber, site=site, number=number, now_s=now_s)
+            if connection.execute(_SEND, {"id": delivery_id, "now": now_s, "due": due_at_s}).rowcount != 1:
+                return None
+            connection.execute(_NO_OBJECTS, {"id": delivery_id})
+            return delivery_id
+
+    def delivered_objects(self, delivery_id: str) -> list[DeliveredObject]:
+        """What became of each object of a delivery so far."""
+        with self._connections.read() as connection:
+            found = connection.execute(_OBJECTS, {"id": delivery_id})
+            return [DeliveredObject(row.name, ObjectState(row.state), row.detail) for row in found]
+
+    def note_objects(self, delivery_id: str, objects: Sequence[DeliveredObject]) -> None:
+        """Remember what became of these; those not named stay as they are."""
+        with self._connections.write(durable=False) as connection:
+            for each in objects:
+                connection.execute(_NO_OBJECT, {"id": delivery_id, "called": each.name})
+                values = {"name": each.name, "state": each.state.value, "detail": each.detail}
+                insert_new(connection, DELIVERY_OBJECTS, {"delivery_id": delivery_id, **values})
+
     def _close(self, delivery: Delivery, state: DeliveryState, error: str, *, due_at_s: float) -> None:
         held = {"id": delivery.delivery_id, "attempt": delivery.attempts}
         with self._connections.write(durable=False) as connection:
             closing = {"closed_as": state.value, "error": error, "due": due_at_s}
             if connection.execute(_CLOSE, {**held, **closing}).rowcount == 1 and state is not DeliveryState.OPEN:
                 note = {"study_id": delivery.study_id, "at_s": due_at_s, "detail": error}
-                what = "told" if state is DeliveryState.DELIVERED else "not told"
+                what = _WHAT[delivery.channel][state is not DeliveryState.DELIVERED]
+                if delivery.destination:
+                    note["detail"] = f"{delivery.destination}: {error}" if error else delivery.destination
                 connection.execute(_NOTE, {**note, "what": what})
 
 
 def _delivery_of(row: Any) -> Delivery:
     values = row._asdict()
     values["state"] = DeliveryState(row.state)
+    values["channel"] = Channel(row.channel)
     return Delivery(**values)

@@ -240,6 +240,9 @@ DELIVERIES = Table(
     Column("due_at_s", Double, nullable=False),
     Column("lease_until_s", Double),
     Column("last_error", Text, nullable=False),
+    # How it is told, and to which peer of that kind.
+    Column("channel", String(16), nullable=False, server_default="webhook"),
+    Column("destination", String(32), nullable=False, server_default=""),
     Index("ix_deliveries_due", "due_at_s", "delivery_id", sqlite_where=_OPEN, postgresql_where=_OPEN),
     Index(
         "ix_deliveries_undelivered",
