@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import importlib.util
 import json
+import resource
 import subprocess
 import sys
 import tempfile
@@ -13,10 +14,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.fuzz.hunt import Finding, Slate, hunt_guided, hunt_here, keep
+import psutil
+
+from tests.fuzz.hunt import Finding, Slate, hunt_here, keep
 from tests.fuzz.readers import READERS, Reader
 
-_HANG_S = 30.0
+# Of processor time without a next input: a busy machine is no hang.
+_HANG_CPU_S = 30.0
+_START_S = 120.0
 
 
 def main() -> int:
@@ -27,15 +32,16 @@ def main() -> int:
     folder: Path = options.out or Path(tempfile.mkdtemp(prefix="fuzz-"))
     folder.mkdir(parents=True, exist_ok=True)
     if options.inside:
-        hunter = hunt_guided if options.engine == "atheris" else hunt_here
-        hunter(chosen[0], folder, seconds=options.minutes * 60, seed=options.seed)
+        hunt_here(chosen[0], folder, seconds=options.minutes * 60, seed=options.seed)
         return 0
     share_s = options.minutes * 60 / len(chosen)
     tallies = {}
     for reader in chosen:
+        before_s = _cpu_of_ended_s()
         executions, spent_s = _watch(reader, folder, share_s, options)
-        tallies[reader.name] = {"executions": executions, "minutes": round(spent_s / 60, 1)}
-        print(f"{reader.name:12} {executions:>9,} executions in {spent_s / 60:.1f} min", flush=True)
+        minutes, cpu_minutes = round(spent_s / 60, 1), round((_cpu_of_ended_s() - before_s) / 60, 1)
+        tallies[reader.name] = {"executions": executions, "minutes": minutes, "cpu_minutes": cpu_minutes}
+        print(f"{reader.name:12} {executions:>9,} executions in {minutes} min, {cpu_minutes} of processor", flush=True)
     found = sorted(folder.glob("*.txt"))
     (folder / "tally.json").write_text(json.dumps(tallies, indent=1))
     for file in found:
@@ -64,7 +70,7 @@ def _watch(reader: Reader, folder: Path, seconds: float, options: argparse.Names
         slate_file.unlink(missing_ok=True)
         slate = Slate(slate_file)
         with _hunter(reader, folder, left_s, seed, options.engine) as process:
-            fate = _fate(process, slate, left_s + 2 * _HANG_S)
+            fate = _fate(process, slate, left_s + _START_S + _HANG_CPU_S)
         count, latest = slate.read()
         executions += count
         if fate:
@@ -75,22 +81,37 @@ def _watch(reader: Reader, folder: Path, seconds: float, options: argparse.Names
 
 def _fate(process: subprocess.Popen[bytes], slate: Slate, longest_s: float) -> str:
     """Wait for the process to end; ``""`` if it ended well."""
-    begun = moved = time.monotonic()
-    before = -1
+    end = time.monotonic() + longest_s
+    before, moved_cpu_s = -1, 0.0
     while process.poll() is None:
-        time.sleep(0.2)
-        now, (count, _) = time.monotonic(), slate.read()
+        time.sleep(0.5)
+        (count, _), cpu_s = slate.read(), _cpu_s(process.pid)
         if count != before:
-            before, moved = count, now
-        if (now - moved > _HANG_S and count > 0) or now - begun > longest_s:
+            before, moved_cpu_s = count, cpu_s
+        if (count > 0 and cpu_s - moved_cpu_s > _HANG_CPU_S) or time.monotonic() > end:
             return "HANG"
     return f"CRASH {process.returncode}" if process.returncode else ""
 
 
+def _cpu_of_ended_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _cpu_s(pid: int) -> float:
+    try:
+        times = psutil.Process(pid).cpu_times()
+    except psutil.Error:
+        return 0.0
+    return float(times.user + times.system)
+
+
 @contextlib.contextmanager
 def _hunter(reader: Reader, folder: Path, seconds: float, seed: int, engine: str) -> Iterator[subprocess.Popen[bytes]]:
-    words = [reader.name, "--inside", "--minutes", str(seconds / 60), "--seed", str(seed)]
-    command = [sys.executable, "-m", "tests.fuzz", *words, "--out", str(folder), "--engine", engine]
+    plain = ["tests.fuzz", reader.name, "--inside", "--minutes", str(seconds / 60), "--seed", str(seed)]
+    guided = ["tests.fuzz.guided", reader.name, str(seconds), str(seed), str(folder)]
+    words = guided if engine == "atheris" else [*plain, "--out", str(folder)]
+    command = [sys.executable, "-m", *words]
     with (folder / f"{reader.name}.log").open("ab") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
     try:

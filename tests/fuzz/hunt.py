@@ -6,7 +6,6 @@ import hashlib
 import mmap
 import resource
 import struct
-import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -96,7 +95,7 @@ class Slate:
 def hunt_here(reader: Reader, folder: Path, *, seconds: float, seed: int) -> None:
     """Hunt in this process until the time is over; findings are files in ``folder``."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    attempt_it = _watched(reader, folder)
+    attempt_it = watched(reader, folder)
     end = time.monotonic() + seconds
     for data in inputs(reader, seed):
         if time.monotonic() > end:
@@ -104,33 +103,8 @@ def hunt_here(reader: Reader, folder: Path, *, seconds: float, seed: int) -> Non
         attempt_it(data)
 
 
-def hunt_guided(reader: Reader, folder: Path, *, seconds: float, seed: int) -> None:
-    """The same, guided by which lines the inputs reach: atheris."""
-    import atheris  # an extra of its own: not on every machine
-
-    grown = folder / "corpus" / reader.name
-    grown.mkdir(parents=True, exist_ok=True)
-    for data in reader.seeds():
-        (grown / hashlib.sha256(data).hexdigest()[:16]).write_bytes(data)
-    mutator = Mutator(reader.seeds(), seed)
-    attempt_it = _watched(reader, folder)
-
-    def change(data: bytes, most: int, number: int) -> bytes:
-        changed: bytes = mutator.change(data) if number % 2 else atheris.Mutate(data, most)
-        return changed[:most]
-
-    options = [
-        f"-max_total_time={max(1, int(seconds))}",
-        f"-seed={seed or 1}",
-        "-max_len=65536",
-        "-print_final_stats=0",
-    ]
-    options += ["-rss_limit_mb=0", "-timeout=0", "-verbosity=0", f"-artifact_prefix={folder}/"]
-    atheris.Setup([sys.argv[0], str(grown), *options], attempt_it, custom_mutator=change)
-    atheris.Fuzz()
-
-
-def _watched(reader: Reader, folder: Path) -> Callable[[bytes], None]:
+def watched(reader: Reader, folder: Path) -> Callable[[bytes], None]:
+    """What tries one input, noting it first; findings are files in ``folder``."""
     slate, tally = Slate(folder / f"{reader.name}.slate"), Tally()
 
     def attempt_it(data: bytes) -> None:
