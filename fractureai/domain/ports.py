@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from fractureai.domain.dicom_objects import DicomObject
 from fractureai.domain.ledger import Ledger as Ledger
 from fractureai.domain.radiograph import Header, Radiograph
 from fractureai.domain.reasons import Reason
+from fractureai.domain.records import StudyRow
 from fractureai.domain.result import ImageResult, StudyResult
 from fractureai.domain.scores import FractureReading, ModelIdentity, RegionReading
 from fractureai.domain.study import Stage, Study
@@ -73,6 +74,11 @@ class ObjectStore(Protocol):
 
     def delete(self, key: str) -> None:
         """Remove it; nothing happens if there is none."""
+
+    def address(self, key: str, *, valid_s: int, file_name: str, media_type: str) -> str | None:
+        """Where whoever holds the address can fetch this one object for a while, past us; ``None`` if the store has no
+        such addresses. Does not say whether there is such an object.
+        """
 
     def keys(self, prefix: str) -> Iterator[str]:
         """All keys that start with ``prefix``, in no order. For repair only, never on the way of the work."""
@@ -182,6 +188,23 @@ class ReportImage:
     overlay_jpg: bytes | None
     roi_png: bytes | None
     dicom_context: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class FhirAttachment:
+    """The report's PDF in a FHIR resource: its bytes, or where to fetch it."""
+
+    data: bytes | None = None
+    url: str = ""
+
+
+class FhirWriter(Protocol):
+    """The result for systems that speak FHIR R4."""
+
+    def report(
+        self, row: StudyRow, result: StudyResult, headers: Mapping[int, Header], pdf: FhirAttachment | None
+    ) -> dict[str, Any]:
+        """A ``DiagnosticReport``, as JSON has it; ``headers`` by image number, of the files that are DICOM."""
 
 
 class ReportWriter(Protocol):

@@ -32,8 +32,8 @@ def study_filter(*, batch_id: str | None = None) -> StudyFilter:
         raise Problem("bad_parameter", "“batch_id” is 32 hexadecimal digits.")
     return StudyFilter(
         batch_id=named or None,
-        state=_choice("state", WorkState),
-        assessment=_choice("assessment", Assessment),
+        state=choice("state", WorkState),
+        assessment=choice("assessment", Assessment),
         region=_text("region", _MAX_REGION_LENGTH) or None,
         accepted_from_s=_moment("from"),
         accepted_to_s=_moment("to", whole_day=True),
@@ -48,7 +48,7 @@ def filter_values() -> dict[str, str]:
 
 def worklist_order() -> WorklistOrder:
     """In which order; the newest first unless the query says otherwise."""
-    return _choice("order", WorklistOrder) or WorklistOrder.NEWEST
+    return choice("order", WorklistOrder) or WorklistOrder.NEWEST
 
 
 def page_limit() -> int:
@@ -75,7 +75,8 @@ def _text(name: str, most: int = MAX_TEXT_LENGTH) -> str:
     return text
 
 
-def _choice(name: str, choices: type[Choice]) -> Choice | None:
+def choice(name: str, choices: type[Choice]) -> Choice | None:
+    """One of a few words; ``None`` if the query says nothing."""
     text = request.args.get(name, "")
     if not text:
         return None
