@@ -15,6 +15,8 @@ _COMMANDS = {
     "analyze": Lazy("fractureai.commands.analyze", "analyze", "Read files here and now, without a service."),
     "submit": Lazy("fractureai.commands.submit", "submit", "Send files to a running service."),
     "demo": Lazy("fractureai.commands.demo", "demo", "See it work, on phantoms or your own files."),
+    "web": Lazy("fractureai.commands.web", "web", "Start the web process alone."),
+    "migrate": Lazy("fractureai.commands.migrate", "migrate", "Bring ledger and store up to date, before a start."),
     "rebuild": Lazy("fractureai.commands.rebuild", "rebuild", "Make a lost ledger anew from the store."),
     "models": Lazy("fractureai.commands.models", "models", "The models at hand: list, verify, calibrate."),
     "train": Lazy("fractureai.training.train_commands", "train", "Train a model (needs the extra `train`)."),

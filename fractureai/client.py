@@ -227,7 +227,7 @@ class Client:
 
     def artifact(self, study_id: str, name: str) -> bytes:
         """A file of a study: ``report.pdf``, ``images/1/overlay.jpg`` …"""
-        return self._send("GET", f"/api/v1/studies/{study_id}/{name}").content
+        return self._send("GET", f"/api/v1/studies/{study_id}/{name}", follow_redirects=True).content
 
     def export(self, batch_id: str, name: str, target: Path) -> None:
         """Save ``results.csv``, ``results.ndjson`` or ``reports.zip`` of a batch; nothing is left of half a file."""

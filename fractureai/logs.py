@@ -9,6 +9,20 @@ import time
 
 from fractureai import tracing
 
+# What Celery says of each task twice, the stages say once, and with the attempt.
+_CHATTY = (
+    "celery.redirected",
+    "celery.worker.strategy",
+    "celery.app.trace",
+    "kombu",
+    "botocore",
+    "urllib3",
+    "PIL",
+    "pydicom",
+    "alembic",
+    "httpx",
+)
+
 
 class JsonFormatter(logging.Formatter):
     """One JSON object a line; line breaks in a message are escaped by the encoding.
@@ -62,5 +76,5 @@ def configure_logging(*, style: str = "text", level: str = "INFO") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for chatty in ("celery.redirected", "kombu", "botocore", "urllib3", "PIL", "pydicom", "alembic", "httpx"):
+    for chatty in _CHATTY:
         logging.getLogger(chatty).setLevel(logging.WARNING)

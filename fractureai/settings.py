@@ -9,9 +9,10 @@ import ipaddress
 import os
 import re
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, Self
-from urllib.parse import urlsplit
+from typing import Any, Literal, Self
+from urllib.parse import quote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
@@ -28,6 +29,41 @@ class _Group(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def _from_files(*names: str, password: bool = False) -> Callable[[Any], Any]:
+    """A validator that reads secrets from files: ``name_file`` holds ``name``; ``password_file``, what ``url`` lacks.
+
+    A file wins over the value itself. Trailing line breaks do not count.
+    """
+
+    def read(values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        read_in = {name: _secret(values[f"{name}_file"]) for name in names if values.get(f"{name}_file")}
+        values = {**values, **read_in}
+        if password and values.get("password_file") and values.get("url"):
+            values["url"] = _with_password(values["url"], _secret(values["password_file"]))
+        return values
+
+    return read
+
+
+def _secret(file: str | Path) -> str:
+    try:
+        text = Path(file).read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{file} cannot be read: {getattr(error, 'strerror', None) or 'not text'}") from error
+    if not text:
+        raise ValueError(f"{file} is empty")
+    return text
+
+
+def _with_password(url: str, password: str) -> str:
+    parts = urlsplit(url)
+    said, at, where = parts.netloc.rpartition("@")
+    user = said.partition(":")[0] if at else ""
+    return parts._replace(netloc=f"{user}:{quote(password, safe='')}@{where}").geturl()
+
+
 class StoreSettings(_Group):
     """Where bytes lie."""
 
@@ -38,21 +74,50 @@ class StoreSettings(_Group):
     region: str = "us-east-1"
     access_key: str | None = Field(default=None, repr=False, description="s3: none for the usual AWS places")
     secret_key: str | None = Field(default=None, repr=False)
+    access_key_file: Path | None = None
+    secret_key_file: Path | None = None
+    addressing: Literal["auto", "path", "virtual"] = Field(default="auto", description="s3: where the bucket's name is")
+    ca_bundle: Path | None = Field(default=None, description="s3: certificates to check the server's against")
+    encryption: Literal["AES256", "aws:kms"] | None = Field(default=None, description="s3: asked for, and insisted on")
+    kms_key_id: str | None = None
+    site_kms_key_ids: dict[str, str] = Field(default_factory=dict, description="s3: sites with a key of their own")
+    checksum: Literal["md5", "sha256"] = "md5"
+    connect_timeout_s: float = Field(default=3, gt=0, le=30)
+    read_timeout_s: float = Field(default=20, gt=0, le=120)
+    attempts: int = Field(default=3, ge=1, le=10)
+    direct_download_s: int = Field(default=0, ge=0, le=300, description="s3: reports by signed address; 0: through us")
+    public_endpoint: str | None = Field(default=None, description="s3: URL of the server for those downloads")
+
+    _read_files = model_validator(mode="before")(_from_files("access_key", "secret_key"))
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.kms_key_id or self.site_kms_key_ids) and self.encryption != "aws:kms":
+            raise ValueError("encryption must be aws:kms if a key is named")
+        return self
 
 
 class LedgerSettings(_Group):
     """Where the state of the work is kept."""
 
     url: str = Field(default="", repr=False, description="SQLAlchemy URL; by default SQLite in the data folder")
+    url_file: Path | None = None
+    password_file: Path | None = Field(default=None, description="what is put into the URL as its password")
+
+    _read_files = model_validator(mode="before")(_from_files("url", password=True))
 
 
 class QueueGroup(_Group):
     """Where ids wait for workers."""
 
     url: str = Field(default="", repr=False, description="redis://…, rediss://… or redis+socket:///path")
+    url_file: Path | None = None
+    password_file: Path | None = Field(default=None, description="what is put into the URL as its password")
     prefix: str = "fractureai:"
     task_time_limit_s: int = Field(default=180, ge=10)
     visibility_timeout_s: int = Field(default=900, ge=30)
+
+    _read_files = model_validator(mode="before")(_from_files("url", password=True))
 
 
 class WebGroup(_Group):
@@ -149,6 +214,12 @@ class DecodeGroup(_Group):
     max_pixels: int = 40_000_000
 
 
+class ReportsGroup(_Group):
+    """What comes out beside the PDF and the JSON."""
+
+    dicom: bool = Field(default=True, description="DICOM results, where the images came as DICOM")
+
+
 class WorkGroup(_Group):
     """How often and how long."""
 
@@ -200,6 +271,7 @@ class Settings(BaseSettings):
     access: AccessGroup = AccessGroup()
     decode: DecodeGroup = DecodeGroup()
     work: WorkGroup = WorkGroup()
+    reports: ReportsGroup = ReportsGroup()
     webhook: WebhookGroup = WebhookGroup()
     metrics: MetricsGroup = MetricsGroup()
 

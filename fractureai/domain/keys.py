@@ -15,6 +15,11 @@ def study_prefix(site: str, study_id: str) -> str:
     return f"sites/{check_site(site)}/studies/{check_id(study_id)}/"
 
 
+def probe(site: str, probe_id: str) -> str:
+    """Written and removed to see whether the store takes what it is given."""
+    return f"sites/{check_site(site)}/probe/{check_id(probe_id)}"
+
+
 def study_json(site: str, study_id: str) -> str:
     """What the study is made of; written when it is accepted. From it a lost ledger is rebuilt."""
     return study_prefix(site, study_id) + "study.json"

@@ -125,6 +125,10 @@ class LocalStore:
             except OSError:  # not empty, or somebody else was quicker: either way there is nothing left to tidy
                 return
 
+    def address(self, key: str, *, valid_s: int, file_name: str, media_type: str) -> None:  # noqa: ARG002 the port's
+        """A folder is read through us only."""
+        check_key(key)
+
     def keys(self, prefix: str) -> Iterator[str]:
         """All keys that start with ``prefix``, in no order. For repair only, never on the way of the work."""
         folder, _, _ = check_prefix(prefix).rpartition("/")
