@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from fractureai.domain import keys
 from fractureai.errors import BrokenDeployment
 from fractureai.settings import LOOPBACK_HOSTS, Settings
 from fractureai.stages.ports import WorkPolicy
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from flask import Flask
     from prometheus_client import CollectorRegistry
 
+    from fractureai.access.oidc import Provider
     from fractureai.domain import ports
+    from fractureai.domain.access import Gate
     from fractureai.metrics.shared import Meters
 
 ROLES: dict[str, tuple[str, ...]] = {
@@ -92,6 +95,16 @@ class Deployment:
                 region=chosen.region,
                 access_key=chosen.access_key,
                 secret_key=chosen.secret_key,
+                encryption=chosen.encryption,
+                kms_key_id=chosen.kms_key_id,
+                site_keys=chosen.site_kms_key_ids,
+                checksum=chosen.checksum,
+                addressing=chosen.addressing,
+                ca_bundle=chosen.ca_bundle,
+                public_endpoint=chosen.public_endpoint,
+                connect_timeout_s=chosen.connect_timeout_s,
+                read_timeout_s=chosen.read_timeout_s,
+                attempts=chosen.attempts,
             )
         )
 
@@ -190,14 +203,92 @@ class Deployment:
 
         return PdfReportWriter()
 
+    @cached_property
+    def dicom_writer(self) -> ports.DicomResultWriter | None:
+        """DICOM objects, unless they are switched off."""
+        if not self.settings.reports.dicom:
+            return None
+        from fractureai.reports.dicom.writer import StudyDicomWriter
+
+        return StudyDicomWriter()
+
+    @cached_property
+    def gate(self) -> Gate | None:
+        """Who is let in; ``None`` where nobody is asked, because only this machine is answered."""
+        if self.settings.access.mode == "auto" and self.settings.web.host in LOOPBACK_HOSTS:
+            return None
+        from fractureai.access.gate import AccessGate, SessionRules
+        from fractureai.access.limits import Budgets, Limiter, budgets_of
+
+        chosen = self.settings.access
+        budgets = Budgets(chosen.key_budget, chosen.address_budget, chosen.refused_budget, chosen.account_budget)
+        limiter = Limiter(budgets_of(budgets), self.settings.queue.url, self.settings.queue.prefix)
+        rules = SessionRules(chosen.session_idle_s, chosen.session_absolute_s)
+        return AccessGate(self.ledger, limiter, rules, self._provider())
+
+    def _provider(self) -> Provider | None:
+        chosen = self.settings.access
+        if not chosen.oidc_issuer:
+            return None
+        from fractureai.access.oidc import GroupRule, Provider, ProviderSettings
+        from fractureai.domain.access import Role
+
+        file = chosen.oidc_client_secret_file
+        return Provider(
+            ProviderSettings(
+                issuer=chosen.oidc_issuer,
+                client_id=chosen.oidc_client_id,
+                client_secret=_text_in(file) if file else "",
+                scopes=chosen.oidc_scopes,
+                claim=chosen.oidc_claim,
+                rules=tuple(GroupRule(rule.group, rule.site, Role(rule.role)) for rule in chosen.oidc_rules),
+            )
+        )
+
+    def check_access(self) -> None:
+        """Refuse to open a service that others can reach and nobody could be let in to.
+
+        Raises
+        ------
+        BrokenDeployment
+            If it is to ask who comes, and there is no key, no account and no provider yet.
+        """
+        if self.gate is None or self.gate.has_provider or self.ledger.accounts():
+            return
+        if any(key.valid(self.clock()) for key in self.ledger.api_keys()):
+            return
+        raise BrokenDeployment(
+            f"not opened on {self.settings.web.host}: it asks everybody who they are, and nobody could be let in yet. "
+            "Make a key (fractureai keys create), add an account (fractureai accounts add) or name an OpenID provider "
+            "(FRACTUREAI_ACCESS__OIDC_ISSUER); or listen on 127.0.0.1. See docs/access.md."
+        )
+
+    @cached_property
+    def fhir(self) -> ports.FhirWriter:
+        """Results for systems that speak FHIR."""
+        from fractureai.reports.fhir import FhirDocumentWriter
+
+        return FhirDocumentWriter()
+
     def web(self) -> Flask:
         """The web application."""
+        self.check_access()
         from fractureai.web.app import WebPorts, WebSettings, create_app
         from fractureai.web.observing import Observing
 
         chosen = self.settings.web
         return create_app(
-            WebPorts(self.store, self.ledger, self.queue, self.models, self.clock, self.new_id, self.policy),
+            WebPorts(
+                self.store,
+                self.ledger,
+                self.queue,
+                self.models,
+                self.clock,
+                self.new_id,
+                self.policy,
+                self.gate,
+                self.fhir,
+            ),
             WebSettings(
                 site=self.settings.site,
                 max_file_bytes=chosen.max_file_bytes,
@@ -210,6 +301,9 @@ class Deployment:
                 secret_key=self._web_secret(),
                 trusted_hosts=chosen.trusted_hosts or _loopback_names(chosen.host),
                 public_base_url=chosen.public_base_url,
+                upload_token_s=self.settings.access.upload_token_s,
+                proxies=chosen.proxies,
+                direct_download_s=self.settings.store.direct_download_s,
             ),
             Observing(self.meters.instruments, self.registry, self.settings.metrics.allow),
         )
@@ -226,6 +320,22 @@ class Deployment:
                 os.link(fresh, file)
             fresh.unlink()
         return _secret_in(file)
+
+    def migrate(self, *, create_bucket: bool) -> bool:
+        """Bring the tables up to date and see that the store answers; returns whether a bucket was made."""
+        made = False
+        if self.settings.store.kind == "s3":
+            from fractureai.storage.s3 import S3Store
+
+            if create_bucket and isinstance(self.store, S3Store):
+                made = self.store.create_bucket()
+        # One small object written and removed: credentials, encryption and the bucket itself are tried before anybody
+        # relies on them.
+        key = keys.probe(self.settings.site, self.new_id())
+        self.store.put(key, b"may be deleted")
+        self.store.delete(key)
+        self.ledger.open_count()
+        return made
 
     def rebuild(self) -> dict[str, int]:
         """Bring into the ledger what only the store knows; returns how many rows of each kind were made."""
@@ -254,6 +364,13 @@ def _secret_in(file: Path) -> bytes:
     if len(secret) < 32:
         raise BrokenDeployment(f"{file} must hold at least 32 random bytes")
     return secret
+
+
+def _text_in(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BrokenDeployment(f"{file} cannot be read as text") from error
 
 
 def _loopback_names(host: str) -> tuple[str, ...]:

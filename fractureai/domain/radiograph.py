@@ -66,6 +66,9 @@ class Radiograph:
         Extent of the source image; boxes are given on its grid.
     pixel_spacing_mm:
         ``(row, column)`` spacing of the source grid where the header gives a positive one.
+    dicom_context:
+        What results in the same DICOM study need of the header, as a small data set in Explicit VR Little Endian;
+        empty for other files. Patient data, like the header.
     """
 
     pixels: npt.NDArray[np.uint8] = field(repr=False)
@@ -73,3 +76,4 @@ class Radiograph:
     source_width_px: int
     header: Header
     pixel_spacing_mm: tuple[float, float] | None = None
+    dicom_context: bytes = field(default=b"", repr=False)

@@ -49,6 +49,8 @@ _TABLE: dict[str, str] = {
     # Why there are no DICOM results.
     "no_dicom_source": "The images did not come as DICOM of a study, so no results can be filed into one. Use the PDF.",
     "dicom_conflict": "The DICOM files are of different studies or patients, so no results are filed into either.",
+    "dicom_failed": "The DICOM results could not be written; the report is not affected. An operator finds the error "
+    "in the log by the study's id.",
     # Our own failures.
     "attempts_exhausted": "The analysis did not finish in three attempts. An operator can look at it and retry.",
     "store_unavailable": "The image store could not be reached.",

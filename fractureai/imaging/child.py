@@ -9,6 +9,7 @@ and for a decoded image its ``height × width`` bytes.
 
 from __future__ import annotations
 
+import base64
 import ctypes
 import json
 import math
@@ -83,6 +84,7 @@ def _answer(request: dict[str, str], limits: DecodeLimits) -> tuple[dict[str, An
         "source": [image.source_height_px, image.source_width_px],
         "spacing_mm": image.pixel_spacing_mm,
         "header": image.header.to_json(),
+        "dicom_context": base64.b64encode(image.dicom_context).decode(),
     }
     return header, image.pixels.reshape(-1).data
 

@@ -6,6 +6,7 @@ file at a time, and is replaced after so many files.
 
 from __future__ import annotations
 
+import base64
 import os
 import threading
 import time
@@ -79,6 +80,7 @@ class ChildDecoder:
             source_width_px=int(width),
             header=Header.from_json(answer["header"]),
             pixel_spacing_mm=(float(spacing[0]), float(spacing[1])) if spacing else None,
+            dicom_context=base64.b64decode(answer["dicom_context"]),
         )
 
     def group_of(self, path: Path) -> str:

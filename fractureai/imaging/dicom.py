@@ -27,6 +27,7 @@ from fractureai.domain.radiograph import Radiograph
 from fractureai.errors import RejectedInput
 from fractureai.imaging import normalise
 from fractureai.imaging.colour import grey_of_colour
+from fractureai.imaging.dicom_context import read_context
 from fractureai.imaging.dicom_header import element, pixel_spacing_mm, read_header
 from fractureai.imaging.extent import check_extent
 from fractureai.imaging.grayscale import StoredPixels, to_grey
@@ -85,7 +86,8 @@ def read_dicom(data: bytes, limits: DecodeLimits) -> Radiograph:
         _refuse_other_objects(dataset)
         height, width = _extent(dataset, limits)
         pixels = _grey(dataset, limits.long_side_px)
-        return Radiograph(pixels, height, width, read_header(dataset, syntax), pixel_spacing_mm(dataset))
+        header, spacing_mm = read_header(dataset, syntax), pixel_spacing_mm(dataset)
+        return Radiograph(pixels, height, width, header, spacing_mm, read_context(dataset))
     except (RejectedInput, MemoryError):
         raise
     except NotImplementedError as error:

@@ -25,7 +25,8 @@ from fractureai.errors import BrokenDeployment, TransientFailure
 from fractureai.imaging.limits import DecodeLimits
 
 _LENGTH = struct.Struct(">I")
-_MAX_HEADER_BYTES = 64 * 1024
+# A DICOM context with its lookup tables in base64, and room for the rest.
+_MAX_HEADER_BYTES = 384 * 1024
 # One pipe's worth is a whole answer: the child need not wait for the parent to read, which saves switches.
 _PIPE_BYTES = 1024 * 1024
 _START_TIMEOUT_S = 60.0

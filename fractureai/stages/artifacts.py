@@ -5,9 +5,10 @@ Canonical JSON (sorted keys, no spaces), so that a stage that runs twice writes 
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fractureai.domain import keys
@@ -23,7 +24,10 @@ Box = tuple[int, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class ClassifiedImage:
-    """What ``classify`` found; ``header`` is ``None`` where the file could not be read."""
+    """What ``classify`` found; ``header`` is ``None`` where the file could not be read.
+
+    ``dicom_context`` is that of :class:`fractureai.domain.radiograph.Radiograph`.
+    """
 
     number: int
     header: Header | None
@@ -36,6 +40,7 @@ class ClassifiedImage:
     scope_score: float | None
     notes: tuple[Reason, ...]
     obstacles: tuple[Reason, ...]
+    dicom_context: bytes = field(default=b"", repr=False)
 
     @property
     def region(self) -> str | None:
@@ -59,6 +64,7 @@ class ClassifiedImage:
             "scope_score": None if self.scope_score is None else round(self.scope_score, 6),
             "notes": [reason.to_json() for reason in self.notes],
             "obstacles": [reason.to_json() for reason in self.obstacles],
+            "dicom_context": base64.b64encode(self.dicom_context).decode(),
         }
 
     @classmethod
@@ -77,6 +83,7 @@ class ClassifiedImage:
             scope_score=data["scope_score"],
             notes=tuple(Reason.from_json(entry) for entry in data["notes"]),
             obstacles=tuple(Reason.from_json(entry) for entry in data["obstacles"]),
+            dicom_context=base64.b64decode(data.get("dicom_context", "")),
         )
 
 

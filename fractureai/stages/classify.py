@@ -69,6 +69,7 @@ def _classified(
         scope_score=reading.scope_score,
         notes=notes,
         obstacles=obstacles,
+        dicom_context=radiograph.dicom_context,
     )
 
 

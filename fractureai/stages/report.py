@@ -1,13 +1,15 @@
-"""report: everything that was found, as PDF for people and as ``result.json`` for machines."""
+"""report: everything that was found, as PDF for people, as DICOM for archives, as ``result.json`` for machines."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from fractureai.domain import keys
 from fractureai.domain.assessment import Finding, assess_probability, assess_study
 from fractureai.domain.ports import ReportImage
+from fractureai.domain.reasons import Reason
 from fractureai.domain.records import Claim
 from fractureai.domain.result import ImageResult, StudyResult
 from fractureai.domain.scores import ModelIdentity
@@ -23,6 +25,8 @@ from fractureai.stages.artifacts import (
 )
 from fractureai.stages.lease import Closed, run_stage
 from fractureai.stages.ports import StagePorts
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +44,33 @@ def run(study_id: str, ports: StagePorts) -> str:
 
 
 def work(claim: Claim, ports: StagePorts) -> Closed | None:
-    """Write ``report.pdf`` and close the study with its result."""
+    """Write ``report.pdf`` and the DICOM results, and close the study with its result."""
     evidence = read_evidence(claim, ports)
     result = conclude(claim, evidence, ports.software_version)
     classified = {image.number: image for image in evidence.classification.images}
     images = [_pictures(claim, image, classified[image.number], ports) for image in result.images]
     pdf = ports.report_writer.write(claim.study, result, images)
     ports.store.put(keys.report_pdf(claim.study.site, claim.study.study_id), pdf)
-    return Closed(result)
+    return Closed(_with_dicom(claim, result, images, pdf, ports))
+
+
+def _with_dicom(
+    claim: Claim, result: StudyResult, images: Sequence[ReportImage], pdf: bytes, ports: StagePorts
+) -> StudyResult:
+    """Write the DICOM results, if they are wanted, and list them in the result."""
+    study, writer = claim.study, ports.dicom_writer
+    if writer is None:
+        return result
+    try:
+        written = writer.write(study, result, images, pdf)
+    except Exception:  # an odd header must not cost the report, which is there already; the result says so
+        _LOG.exception("study %s: no DICOM results", study.study_id)
+        written = Reason("dicom_failed")
+    if isinstance(written, Reason):
+        return replace(result, no_dicom=written)
+    for what, data in written:
+        ports.store.put(keys.dicom_object(study.site, study.study_id, what.name), data)
+    return replace(result, dicom_objects=tuple(what for what, _ in written))
 
 
 def read_evidence(claim: Claim, ports: StagePorts) -> Evidence:
@@ -135,4 +158,5 @@ def _pictures(claim: Claim, image: ImageResult, classified: ClassifiedImage, por
         image_png=read("image", keys.image_png(site, study_id, number)),
         overlay_jpg=read("overlay", keys.overlay_jpg(site, study_id, number)),
         roi_png=read("roi", keys.roi_png(site, study_id, number)),
+        dicom_context=classified.dicom_context,
     )

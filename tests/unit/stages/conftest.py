@@ -22,6 +22,7 @@ from fractureai.errors import TransientFailure
 from fractureai.imaging.archive import ZipArchiveReader
 from fractureai.imaging.codec import CvCodec
 from fractureai.imaging.decoder import ChildDecoder
+from fractureai.reports.dicom.writer import StudyDicomWriter
 from fractureai.reports.pdf import PdfReportWriter
 from fractureai.stages.artifacts import write_json
 from fractureai.stages.ports import WorkPolicy
@@ -126,6 +127,7 @@ class House:
     codec: CvCodec = field(default_factory=CvCodec)
     archives: ZipArchiveReader = field(default_factory=ZipArchiveReader)
     report_writer: PdfReportWriter = field(default_factory=PdfReportWriter)
+    dicom_writer: StudyDicomWriter | None = field(default_factory=StudyDicomWriter)
     policy: WorkPolicy = field(
         default_factory=lambda: WorkPolicy(lease_s=100, max_attempts=3, backoff_s=10, patience_s=900)
     )

@@ -1,0 +1,231 @@
+"""The pictures of Secondary Captures: a view under a band that says what it is, and the study's result as a page.
+
+Neither shows who the patient is: viewers do, from the header, and de-identification need not look at the pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cache, lru_cache
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+from fractureai.domain.ports import ReportImage
+from fractureai.reports.content import ReportText, ViewText
+from fractureai.reports.painter import BAND, INK, MUTED, TONES, WHITE, Colour
+from fractureai.reports.wording import NOT_FOR_DIAGNOSIS, PRODUCT, TITLE
+
+_FONTS = Path(__file__).parent.parent / "fonts"
+_QUALITY = 88
+_HALF_CHROMA_WIDTH = 1  # 4:2:2, which is what YBR_FULL_422 says
+_MIN_WIDTH_PX = 640
+_PAGE_WIDTH_PX, _MARGIN_PX = 900, 40
+_THUMBNAIL_PX = 260
+_MOST_VIEWS = 12
+_MOST_THUMBNAILS = 3
+_MOST_REASONS = 5
+_BLACK = (0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Capture:
+    """A JPEG (baseline, YCbCr 4:2:2)."""
+
+    width_px: int
+    height_px: int
+    jpeg: bytes = field(repr=False)
+
+
+def overlay_capture(image: ReportImage, view: ViewText) -> Capture | None:
+    """The overlay below a band with its words; ``None`` if there is none."""
+    picture = _open(image.overlay_jpg)
+    if picture is None:
+        return None
+    width = max(picture.width + picture.width % 2, _MIN_WIDTH_PX)
+    size = max(14, width // 50)
+    band = 2 * round(1.9 * size)
+    canvas = Image.new("RGB", (width, picture.height + band), _BLACK)
+    canvas.paste(picture, ((width - picture.width) // 2, band))
+    pen = ImageDraw.Draw(canvas)
+    pen.rectangle((0, 0, width, band - 1), fill=_rgb(BAND))
+    words = " · ".join(part for part in (view.title, view.headline, view.probability) if part)
+    note = f"{PRODUCT} · {NOT_FOR_DIAGNOSIS.upper()} · attention of the model, not a fracture's outline"
+    _write(pen, (size // 2, size // 4), words, size, WHITE, bold=True, room=width - size)
+    _write(pen, (size // 2, size // 4 + round(1.6 * size)), note, size, WHITE, room=width - size)
+    return _encoded(canvas)
+
+
+def summary_capture(text: ReportText, images: Sequence[ReportImage]) -> Capture:
+    """The study's result as a page."""
+    rows = text.views[:_MOST_VIEWS]
+    pictures = [image.overlay_jpg or image.image_png for image in images]
+    thumbnails = [small for data in pictures[:_MOST_THUMBNAILS] if (small := _open(data, _THUMBNAIL_PX))]
+    height = 560 + 30 * len(rows) + (_THUMBNAIL_PX + 20 if thumbnails else 0) + 52 * min(len(text.reasons), 5)
+    canvas = Image.new("RGB", (_PAGE_WIDTH_PX, height), (255, 255, 255))
+    page = _Page(canvas)
+    page.head(text)
+    page.verdict(text)
+    page.pictures(thumbnails)
+    page.views(rows, len(text.views))
+    page.reasons(text.reasons)
+    page.foot(text)
+    return _encoded(canvas.crop((0, 0, _PAGE_WIDTH_PX, min(height, page.top + page.top % 2))))
+
+
+class _Page:
+    """A page written from top to bottom."""
+
+    def __init__(self, canvas: Image.Image) -> None:
+        self.canvas, self.pen, self.top = canvas, ImageDraw.Draw(canvas), 0
+        self.room = _PAGE_WIDTH_PX - 2 * _MARGIN_PX
+
+    def head(self, text: ReportText) -> None:
+        self.pen.rectangle((0, 0, _PAGE_WIDTH_PX, 55), fill=_rgb(BAND))
+        _write(self.pen, (_MARGIN_PX, 14), PRODUCT, 22, WHITE, bold=True)
+        note = NOT_FOR_DIAGNOSIS.upper()
+        right = _PAGE_WIDTH_PX - _MARGIN_PX - round(_width(note, 18, bold=True))
+        _write(self.pen, (right, 17), note, 18, WHITE, bold=True)
+        self.top = 72
+        self._lines([f"{TITLE}, summary · images received {text.created:%Y-%m-%d %H:%M} UTC"], 15, MUTED)
+        self.top += 8
+
+    def verdict(self, text: ReportText) -> None:
+        dark, tint = TONES[text.assessment]
+        meaning = _wrapped(text.meaning, 16, self.room - 50)
+        facts = [f"{item.label}: {item.value}" for item in text.summary]
+        box = (_MARGIN_PX, self.top, _PAGE_WIDTH_PX - _MARGIN_PX, self.top + 86 + 23 * len(meaning))
+        self.pen.rectangle(box, fill=_rgb(tint))
+        self.pen.rectangle((*box[:2], box[0] + 7, box[3]), fill=_rgb(dark))
+        left = _MARGIN_PX + 25
+        _write(self.pen, (left, self.top + 10), text.headline, 26, dark, bold=True, room=self.room - 50)
+        for place, line in enumerate(meaning):
+            _write(self.pen, (left, self.top + 48 + 23 * place), line, 16, INK)
+        _write(self.pen, (left, box[3] - 30), " · ".join(facts), 15, INK, bold=True, room=self.room - 50)
+        self.top = box[3] + 16
+
+    def pictures(self, thumbnails: Sequence[Image.Image]) -> None:
+        left = _MARGIN_PX
+        for picture in thumbnails:
+            self.canvas.paste(picture, (left, self.top))
+            left += _THUMBNAIL_PX + 20
+        if thumbnails:
+            self.top += max(picture.height for picture in thumbnails) + 16
+
+    def views(self, rows: Sequence[ViewText], total: int) -> None:
+        for row in rows:
+            columns = (row.title, row.headline, row.probability, row.region)
+            for left, width, words in zip((0, 130, 420, 530), (125, 285, 105, 290), columns, strict=True):
+                _write(self.pen, (_MARGIN_PX + left, self.top), words, 16, INK, bold=left == 0, room=width)
+            self.top += 26
+        if total > len(rows):
+            self._lines([f"and {total - len(rows)} more views, see the report"], 15, MUTED)
+        self.top += 8
+
+    def reasons(self, sentences: Sequence[str]) -> None:
+        for sentence in sentences[:_MOST_REASONS]:
+            self._lines(_wrapped(f"• {sentence}", 15, self.room)[:2], 15, INK)
+        if len(sentences) > _MOST_REASONS:
+            self._lines([f"and {len(sentences) - _MOST_REASONS} more reasons, see the report"], 15, MUTED)
+        self.top += 8
+
+    def foot(self, text: ReportText) -> None:
+        models = ", ".join(f"{model.name} {model.version} (card {model.card})" for model in text.models)
+        self._lines(_wrapped(text.recommendation, 16, self.room)[:4], 16, INK)
+        self._lines(_wrapped(f"{text.software} · models: {models}", 14, self.room)[:3], 14, MUTED)
+        self._lines([text.disclaimer], 14, MUTED)
+        self.top += 14
+
+    def _lines(self, lines: Iterable[str], size: int, colour: Colour) -> None:
+        for line in lines:
+            _write(self.pen, (_MARGIN_PX, self.top), line, size, colour, room=self.room)
+            self.top += round(1.45 * size)
+
+
+def _open(data: bytes | None, max_px: int = 0) -> Image.Image | None:
+    if not data:
+        return None
+    with Image.open(BytesIO(data)) as image:
+        if max_px:
+            image.draft("RGB", (max_px, max_px))
+        picture = image.convert("RGB")
+    if max_px:
+        picture.thumbnail((max_px, max_px), Image.Resampling.BILINEAR)
+    return picture
+
+
+def _encoded(canvas: Image.Image) -> Capture:
+    stream = BytesIO()
+    canvas.save(stream, "JPEG", quality=_QUALITY, subsampling=_HALF_CHROMA_WIDTH)
+    return Capture(canvas.width, canvas.height, stream.getvalue())
+
+
+@cache
+def _font(size: int, *, bold: bool) -> ImageFont.FreeTypeFont:
+    name = "NotoSans-Bold.ttf" if bold else "NotoSans-Regular.ttf"
+    return ImageFont.truetype(_FONTS / name, size, layout_engine=ImageFont.Layout.BASIC)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Glyph:
+    """A drawn character, its place from the upper left of its line, and how far the next one is."""
+
+    advance_px: float
+    mask: Image.Image | None
+    left_px: int
+    top_px: int
+
+
+@lru_cache(maxsize=2048)
+def _glyph(character: str, size: int, *, bold: bool = False) -> _Glyph:
+    """Drawn once: to set a line of text anew takes FreeType as long as to encode the picture."""
+    font = _font(size, bold=bold)
+    core, (left, top) = font.getmask2(character, mode="L")
+    width, height = core.size
+    mask = Image.frombytes("L", core.size, bytes(core)) if width and height else None
+    return _Glyph(font.getlength(character), mask, left, top)
+
+
+def _width(words: str, size: int, *, bold: bool = False) -> float:
+    return sum(_glyph(character, size, bold=bold).advance_px for character in words)
+
+
+def _write(
+    pen: ImageDraw.ImageDraw,
+    at: tuple[int, int],
+    words: str,
+    size: int,
+    colour: Colour,
+    *,
+    bold: bool = False,
+    room: int = 0,
+) -> None:
+    """One line, cut where it does not fit."""
+    if room and _width(words, size, bold=bold) > room:
+        while words and _width(f"{words}…", size, bold=bold) > room:
+            words = words[:-1]
+        words = f"{words.rstrip()}…"
+    left, top = float(at[0]), at[1]
+    for character in words:
+        glyph = _glyph(character, size, bold=bold)
+        if glyph.mask is not None:
+            pen.bitmap((round(left) + glyph.left_px, top + glyph.top_px), glyph.mask, fill=_rgb(colour))
+        left += glyph.advance_px
+
+
+def _wrapped(words: str, size: int, room: int) -> list[str]:
+    lines = [""]
+    for word in words.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if _width(longer, size) > room and lines[-1]:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines
+
+
+def _rgb(colour: Colour) -> tuple[int, int, int]:
+    red, green, blue = (round(part * 255) for part in colour)
+    return (red, green, blue)
