@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Literal
 
 import boto3
@@ -66,7 +65,7 @@ class S3Settings:
     encryption: Literal["AES256", "aws:kms"] | None = None
     part_bytes: int = 8 << 20
     kms_key_id: str | None = None
-    site_keys: Mapping[str, str] = MappingProxyType({})
+    site_keys: Mapping[str, str] = field(default_factory=dict)
     checksum: Literal["md5", "sha256"] = "md5"
     addressing: Literal["auto", "path", "virtual"] = "auto"
     ca_bundle: Path | None = None
