@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import ip_address, ip_network
 from typing import Protocol
 
 from fractureai.domain.study import check_site
@@ -136,49 +135,6 @@ class Session:
     created_at_s: float
     seen_at_s: float
     expires_at_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class PeerRule:
-    """Which site a DICOM node belongs to.
-
-    Attributes
-    ----------
-    calling_ae:
-        Its application entity title, ``*`` for any.
-    networks:
-        Addresses it may come from, as networks (``10.1.2.0/24``, ``10.1.2.3``); none: from anywhere.
-    """
-
-    site: str
-    calling_ae: str
-    networks: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        check_site(self.site)
-        for network in self.networks:
-            ip_network(network, strict=False)
-
-    def fits(self, calling_ae: str, address: str) -> bool:
-        """Whether this node is meant."""
-        if self.calling_ae not in {"*", calling_ae.strip()}:
-            return False
-        return not self.networks or any(
-            ip_address(address) in ip_network(network, strict=False) for network in self.networks
-        )
-
-
-def principal_of_peer(rules: Iterable[PeerRule], calling_ae: str, address: str) -> Principal | None:
-    """Who a DICOM node is, by the first rule that fits; ``None`` if it is nobody's and must be refused.
-
-    An application entity title is a claim, not a proof: where nodes of several sites reach the listener, give networks,
-    or TLS with client certificates in front of it.
-    """
-    for rule in rules:
-        if rule.fits(calling_ae, address):
-            title = calling_ae.strip()
-            return Principal(Kind.PEER, f"ae:{title}", title, rule.site, frozenset({Scope.SUBMIT, Scope.READ}))
-    return None
 
 
 class AccessLedger(Protocol):

@@ -20,7 +20,7 @@ from typing import IO
 
 import httpx
 
-from fractureai.bootstrap import ROLES
+from fractureai.bootstrap import ROLES, Deployment
 from fractureai.embedded.redis import find_redis_server, redis_command
 from fractureai.embedded.supervision import Program, SupervisorClient, supervisor_config, supervisord_command
 from fractureai.errors import BrokenDeployment
@@ -54,6 +54,7 @@ def embedded_service(settings: Settings) -> Iterator[RunningService]:
     data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _locked(data_dir), _run_dir() as run_dir:
         _check_port(settings.web.host, settings.web.port)
+        _check_access(settings)
         log_dir = data_dir / "logs"
         log_dir.mkdir(exist_ok=True)
         config_file = run_dir / "supervisord.conf"
@@ -68,6 +69,14 @@ def embedded_service(settings: Settings) -> Iterator[RunningService]:
             yield service
         finally:
             _stop(process)
+
+
+def _check_access(settings: Settings) -> None:
+    """Said here, before anything is started, and not in the last words of a web process that would not start."""
+    deployment = Deployment(settings)
+    if deployment.gate is not None:
+        deployment.check_access()
+        deployment.ledger.close()
 
 
 def watch(service: RunningService, *, poll_s: float = 1.0) -> None:

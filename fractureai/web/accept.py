@@ -14,9 +14,10 @@ from fractureai.domain.records import KeyedRequest, StudyRow
 from fractureai.domain.study import Batch, SourceImage, Study, Upload
 from fractureai.errors import TransientFailure
 from fractureai.stages import accept
-from fractureai.web import keyed
+from fractureai.web import audit, keyed
 from fractureai.web.context import WebPorts, site, web
 from fractureai.web.problems import Problem
+from fractureai.web.session import CSRF_FIELD, check_csrf
 from fractureai.web.sorting import Sorting, sorting_of
 from fractureai.web.upload import HashingStore, Limits, ReceivedFile, Receiver, drain, showable
 
@@ -86,6 +87,8 @@ def _from_form(
     store = ports.store if known is None else HashingStore()
     with Receiver(store, work.key_of, _limits(), refuse_archives=not work.archives) as receiver:
         said = receiver.multipart(request, field)
+        if answer is None:
+            check_csrf(said.get(CSRF_FIELD))  # a page's form, whose fields are known only now
         label, sorting = label_of(said.get("label")), sorting_of(said)
         asked = keyed.fingerprint(work.kind, label, receiver.files, sorting)
         if known is not None:
@@ -96,6 +99,7 @@ def _from_form(
         other = _take(lambda: work.take(subject, ports, remembered), document_key)
         if other is not None:
             keyed.answer_again(other, asked)
+    audit.subject(work.kind, subject.study_id if isinstance(subject, Study) else subject.batch_id)
     return subject
 
 

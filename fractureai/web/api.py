@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Response, jsonify, request
+from flask import Response, current_app, jsonify, request
 
 from fractureai.domain.records import StudyFilter, WorklistOrder
 from fractureai.web import accept, files, parameters
@@ -14,6 +14,7 @@ from fractureai.web.api_blueprint import bp
 from fractureai.web.context import link, site, web
 from fractureai.web.keyed import AlreadyAnswered
 from fractureai.web.openapi import document
+from fractureai.web.openapi_security import scopes_of
 from fractureai.web.problems import Problem
 from fractureai.web.representations import (
     Status,
@@ -136,7 +137,8 @@ def models() -> dict[str, Any]:
 @bp.get("/openapi.json")
 def openapi() -> dict[str, Any]:
     """The API, described."""
-    return document(web().settings.software_version)
+    scopes = None if web().ports.access is None else scopes_of(current_app.url_map.iter_rules())
+    return document(web().settings.software_version, scopes)
 
 
 def _page(endpoint: str, which: StudyFilter, order: WorklistOrder, **values: str) -> dict[str, Any]:

@@ -6,9 +6,23 @@ import threading
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, request
+from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import BaseConverter
 
-from fractureai.web import api, api_results, api_uploads, exports, health, pages, problems
+from fractureai.web import (
+    admission,
+    api,
+    api_results,
+    api_uploads,
+    audit,
+    dicom_results,
+    exports,
+    fhir,
+    health,
+    pages,
+    problems,
+    sign_in,
+)
 from fractureai.web.api_blueprint import bp as api_bp
 from fractureai.web.context import EXTENSION, Web, WebPorts, WebSettings, web
 from fractureai.web.observing import Observing, observe
@@ -18,7 +32,7 @@ from fractureai.web.upload import drain
 __all__ = ["WebPorts", "WebSettings", "create_app"]
 
 # Each puts its addresses on the API's blueprint when it is imported.
-_API = (api, api_results, api_uploads, exports)
+_API = (api, api_results, api_uploads, dicom_results, exports, fhir)
 
 _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 _CONTENT_SECURITY_POLICY = "; ".join(
@@ -73,11 +87,17 @@ def create_app(ports: WebPorts, settings: WebSettings, observing: Observing | No
     # First of all, so that what is refused has an id and is counted.
     observe(app, observing or Observing.alone())
     app.before_request(_refuse_other_sites)
+    if settings.proxies:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.proxies, x_proto=settings.proxies)  # type: ignore[method-assign]
+    admission.register(app)
     app.after_request(_harden)
+    # Runs before the headers are set, and may put another answer in the place of the one that cannot be recorded.
+    audit.register(app)
     problems.register(app)
     app.register_blueprint(health.bp)
     app.register_blueprint(api_bp)
     app.register_blueprint(pages.bp)
+    app.register_blueprint(sign_in.bp)
     return app
 
 

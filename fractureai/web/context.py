@@ -8,9 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from flask import current_app, url_for
+from flask import current_app, g, url_for
 
-from fractureai.domain.ports import Ledger, Models, ObjectStore, Queue
+from fractureai.domain.access import Gate, Principal
+from fractureai.domain.examinations import Quiet
+from fractureai.domain.ports import FhirWriter, InstanceReader, Ledger, Models, ObjectStore, Queue
 from fractureai.domain.study import check_id, check_site
 from fractureai.stages.ports import WorkPolicy
 
@@ -20,7 +22,10 @@ EXTENSION = "fractureai"
 
 @dataclass(frozen=True, slots=True)
 class WebPorts:
-    """All the web may reach: it accepts and shows, and never decodes or infers. Of ``models`` it reads the cards."""
+    """All the web may reach: it accepts and shows, and never decodes or infers. Of ``models`` it reads the cards.
+
+    Without ``access`` it asks nobody who they are, and answers its own machine only.
+    """
 
     store: ObjectStore
     ledger: Ledger
@@ -29,6 +34,9 @@ class WebPorts:
     clock: Callable[[], float]
     new_id: Callable[[], str]
     policy: WorkPolicy = field(default_factory=WorkPolicy)
+    access: Gate | None = None
+    fhir: FhirWriter | None = None
+    instances: InstanceReader | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +59,14 @@ class WebSettings:
     trusted_hosts:
         Host names the service answers to; empty for any. A service without a log-in that listens on loopback needs
         them: a page elsewhere could otherwise point its own name at 127.0.0.1 and read results (DNS rebinding).
+    upload_token_s:
+        How long an upload file by file may be gone on with.
+    direct_download_s:
+        How long the address is good by which a report or result is fetched from the store itself; 0: through us.
+    proxies:
+        Reverse proxies in front, whose ``X-Forwarded-For`` and ``-Proto`` are believed.
+    quiet:
+        When instances that come over STOW-RS are taken for a whole examination.
     public_base_url:
         Scheme, host and port under which people reach the service, where that differs from what requests say.
     """
@@ -66,6 +82,10 @@ class WebSettings:
     max_upload_files: int = 5000
     max_open_studies: int = 100_000
     max_waiters: int = 4
+    upload_token_s: float = 3 * 24 * 3600.0
+    proxies: int = 0
+    quiet: Quiet = field(default_factory=Quiet)
+    direct_download_s: int = 0
 
     def __post_init__(self) -> None:
         check_site(self.site)
@@ -91,8 +111,16 @@ def web() -> Web:
 
 
 def site() -> str:
-    """Whose data this request may see. The one place that will ask who is logged in."""
-    return web().settings.site
+    """Whose data this request may see: the one place that says so. Every look into ledger and store goes through it."""
+    return principal().site
+
+
+def principal() -> Principal:
+    """Who asks; ``fractureai.web.admission`` has found out before any code of a route runs."""
+    found = g.get("principal")
+    if not isinstance(found, Principal):
+        raise TypeError("nobody was let in to this request")
+    return found
 
 
 def is_id(text: str) -> bool:

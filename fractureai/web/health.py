@@ -9,7 +9,7 @@ from flask.typing import ResponseReturnValue
 
 from fractureai.domain import keys
 from fractureai.errors import TransientFailure
-from fractureai.web.context import site, web
+from fractureai.web.context import web
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ def readyz() -> ResponseReturnValue:
 
 
 def _store_answers() -> None:
-    web().ports.store.size_bytes(keys.batch_json(site(), _NOBODY))
+    web().ports.store.size_bytes(keys.batch_json(web().settings.site, _NOBODY))
 
 
 def _ledger_answers() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from fractureai.domain.study import Assessment, Stage
+from fractureai.stages.fhir import Attach
 from fractureai.web.openapi_parts import (
+    AT_THE_STORE,
     BATCH_ID,
     FILTERS,
     ID,
@@ -19,6 +21,7 @@ from fractureai.web.openapi_parts import (
     bytes_answer,
     form,
     json_answer,
+    one_of,
     path_parameter,
     problems,
     query_parameter,
@@ -26,11 +29,12 @@ from fractureai.web.openapi_parts import (
 )
 from fractureai.web.openapi_results import RESULTS
 from fractureai.web.openapi_schemas import SCHEMAS
+from fractureai.web.openapi_security import SCHEMES, Scopes, guarded
 from fractureai.web.openapi_uploads import UPLOADS
 
 
-def document(version: str) -> dict[str, Any]:
-    """The whole document."""
+def document(version: str, scopes: Scopes | None = None) -> dict[str, Any]:
+    """The whole document; ``scopes`` where the service asks who comes."""
     return {
         "openapi": "3.1.0",
         "info": {
@@ -45,8 +49,8 @@ def document(version: str) -> dict[str, Any]:
             ),
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "paths": _STUDIES_AND_BATCHES | UPLOADS | RESULTS,
-        "components": {"schemas": SCHEMAS, "responses": RESPONSES},
+        "paths": guarded(_STUDIES_AND_BATCHES | UPLOADS | RESULTS, scopes),
+        "components": {"schemas": SCHEMAS, "responses": RESPONSES, "securitySchemes": SCHEMES},
     }
 
 
@@ -87,7 +91,7 @@ _STUDIES_AND_BATCHES: dict[str, Any] = {
             "operationId": "getReport",
             "summary": "The report",
             "parameters": [STUDY_ID],
-            "responses": {"200": bytes_answer("The report.", "application/pdf")} | problems(404, 503),
+            "responses": {"200": bytes_answer("The report.", "application/pdf")} | AT_THE_STORE | problems(404, 503),
         }
     },
     "/api/v1/studies/{study_id}/result.json": {
@@ -95,7 +99,49 @@ _STUDIES_AND_BATCHES: dict[str, Any] = {
             "operationId": "getResult",
             "summary": "The result as it lies in the store",
             "parameters": [STUDY_ID],
-            "responses": {"200": json_answer("The result.", "Result")} | problems(404, 503),
+            "responses": {"200": json_answer("The result.", "Result")} | AT_THE_STORE | problems(404, 503),
+        }
+    },
+    "/api/v1/studies/{study_id}/fhir": {
+        "get": {
+            "operationId": "getFhir",
+            "summary": "The result as a FHIR R4 DiagnosticReport, status preliminary",
+            "parameters": [
+                STUDY_ID,
+                query_parameter("pdf", one_of(*Attach), "The report: its bytes (as always), its address, or neither."),
+            ],
+            "responses": {
+                "200": {
+                    "description": "The DiagnosticReport.",
+                    "content": {"application/fhir+json": {"schema": {"type": "object"}}},
+                }
+            }
+            | problems(400, 404, 503),
+        }
+    },
+    "/api/v1/studies/{study_id}/dicom/{name}.dcm": {
+        "get": {
+            "operationId": "getDicomObject",
+            "summary": "One DICOM result",
+            "description": "In the study its images came in. `result.dicom_objects` lists those there are.",
+            "parameters": [
+                STUDY_ID,
+                path_parameter(
+                    "name", {"type": "string", "pattern": "^(sr|summary|pdf|(overlay|gsps)-[1-9][0-9]{0,4})$"}
+                ),
+            ],
+            "responses": {"200": bytes_answer("The object, PS3.10.", "application/dicom")}
+            | AT_THE_STORE
+            | problems(404, 503),
+        }
+    },
+    "/api/v1/studies/{study_id}/dicom.zip": {
+        "get": {
+            "operationId": "getDicomObjects",
+            "summary": "All DICOM results of a study",
+            "description": "Streamed. A connection that is cut means that the file is not whole.",
+            "parameters": [STUDY_ID],
+            "responses": {"200": bytes_answer("The objects.", "application/zip")} | problems(404, 503),
         }
     },
     "/api/v1/studies/{study_id}/images/{number}/{picture}": {

@@ -57,13 +57,14 @@ def problems(*statuses: int) -> dict[str, Any]:
 
 _PROBLEM_TEXTS = {
     400: "The request is malformed or a parameter is not valid.",
-    403: "Sent by a page of another site.",
+    401: "No key, none that is valid, and nobody signed in.",
+    403: "The key or the person may not do this, or a page of another site sent it.",
     404: "Nothing there, or it belongs to another site.",
     409: "The state of the thing does not allow it.",
     413: "Too large, or too many files.",
     415: "Not a content type this address takes.",
     422: "Nothing to read, or an Idempotency-Key that came with another request.",
-    429: "Too much open work; try again after Retry-After.",
+    429: "Too much open work, or too many requests; try again after Retry-After.",
     503: "Store or database is away; try again after Retry-After.",
     507: "The store is full; an operator has to make room.",
 }
@@ -83,6 +84,14 @@ _STATUS_HEADERS = {
     "ETag": {"schema": {"type": "string"}, "description": "Send it as If-None-Match when asking again."},
     "Retry-After": {"schema": {"type": "integer"}, "description": "While open: seconds to wait before asking again."},
 }
+AT_THE_STORE = {
+    "302": {
+        "description": "With `store.direct_download_s`: at this address of the store, for so many seconds.",
+        "headers": {"Location": {"schema": {"type": "string"}, "description": "Good for this one file only."}},
+    }
+}
+"""Beside a file's own answer."""
+
 _NOT_MODIFIED = {"304": {"description": "Nothing new since the entity tag in If-None-Match."}}
 IF_NONE_MATCH = {"name": "If-None-Match", "in": "header", "schema": {"type": "string"}}
 STUDY_ID, BATCH_ID = path_parameter("study_id", ID), path_parameter("batch_id", ID)

@@ -22,7 +22,7 @@ _RETRY_AFTER_S = {
     HTTPStatus.SERVICE_UNAVAILABLE: 5,
     HTTPStatus.INSUFFICIENT_STORAGE: 60,
 }
-API_PREFIX = "/api/"
+API_PREFIX = ("/api/", "/dicomweb/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +49,25 @@ KINDS: Mapping[str, Kind] = {
         400, "A receipt is not valid", "A receipt of an uploaded file is not one this upload gave out."
     ),
     "cross_site": Kind(403, "Sent from another site", "The request came from a page of another site and was refused."),
+    "unauthenticated": Kind(
+        401, "Who are you?", "This address needs a key that is valid (“Authorization: Bearer …”) or a sign-in."
+    ),
+    "not_allowed": Kind(403, "Not allowed", "Your key or your sign-in does not allow this."),
+    "csrf": Kind(
+        403, "Sent without a token", "The page that sent this is too old, or not ours. Load it again and repeat this."
+    ),
+    "not_private": Kind(
+        403, "Not over this line", "Passwords are taken by https only. Open this service by its https address."
+    ),
+    "this_machine_only": Kind(
+        403,
+        "Only from this machine",
+        "This service asks nobody who they are, so it answers its own machine only. To open it, see docs/access.md.",
+    ),
     "not_found": Kind(404, "Not found", "There is nothing at this address, or it belongs to somebody else."),
     "not_there_yet": Kind(404, "Not there", "The study has no such file: not yet, or it could not be made."),
     "method_not_allowed": Kind(405, "Method not allowed", "This address does not take that kind of request."),
+    "not_acceptable": Kind(406, "Not a form it can be given in", "The answer cannot be given in what Accept asks for."),
     "already_complete": Kind(409, "Already complete", "This upload was completed before; begin a new one."),
     "not_failed": Kind(409, "Nothing to try again", "Only what failed can be tried again."),
     "request_too_large": Kind(
@@ -69,6 +85,12 @@ KINDS: Mapping[str, Kind] = {
     "key_reused": Kind(
         422, "The key was used before", "This Idempotency-Key came with another request before. Use a new key."
     ),
+    "too_many_requests": Kind(
+        429, "Too many requests", "There were more requests than the service takes from one sender. Wait, then go on."
+    ),
+    "too_many_attempts": Kind(
+        429, "Too many attempts", "There were too many attempts to sign in. Try again in a quarter of an hour."
+    ),
     "busy": Kind(
         429, "The service is busy", "There is as much work waiting as this service takes on. Try again in a while."
     ),
@@ -76,6 +98,9 @@ KINDS: Mapping[str, Kind] = {
         500, "Something went wrong here", "The request met an unexpected error. It is in the log of the service."
     ),
     "queue_unavailable": _of_reason(503, "The queue is away", "queue_unavailable"),
+    "provider_unavailable": Kind(
+        503, "The sign-in is away", "The provider that people sign in at does not answer. Try again in a while."
+    ),
     "store_unavailable": _of_reason(503, "The image store is away", "store_unavailable"),
     "store_full": _of_reason(507, "The image store is full", "store_full"),
     "ledger_unavailable": _of_reason(503, "The database is away", "ledger_unavailable"),

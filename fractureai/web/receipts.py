@@ -17,17 +17,18 @@ from fractureai.web.problems import Problem
 
 
 def upload_token(batch_id: str) -> str:
-    """Who holds it may send files to this upload."""
-    return str(_signer("upload").dumps([site(), batch_id]))
+    """Who holds it, and may send at this site, may send files to this upload, until it expires."""
+    until_s = int(web().ports.clock() + web().settings.upload_token_s)
+    return str(_signer("upload").dumps([site(), batch_id, until_s]))
 
 
 def check_upload_token(batch_id: str, token: str) -> None:
-    """Raise ``not_found`` unless the token was given out for this upload at this site."""
+    """Raise ``not_found`` unless the token was given out for this upload at this site, and not too long ago."""
     try:
         named = _signer("upload").loads(token)
     except BadSignature:
         raise Problem("not_found") from None
-    if named != [site(), batch_id]:
+    if named[:2] != [site(), batch_id] or web().ports.clock() >= named[2]:
         raise Problem("not_found")
 
 

@@ -28,6 +28,8 @@ export function request(method, url, { body, headers = {}, signal, watch = () =>
     const stop = () => xhr.abort();
     xhr.open(method, url);
     xhr.responseType = "json";
+    const token = document.querySelector('meta[name="csrf"]')?.content;
+    if (token && method !== "GET") xhr.setRequestHeader("X-CSRF-Token", token);
     for (const [name, value] of Object.entries(headers)) xhr.setRequestHeader(name, value);
     xhr.upload.addEventListener("progress", (event) => watch(event.loaded));
     xhr.addEventListener("loadend", () => signal?.removeEventListener("abort", stop));
