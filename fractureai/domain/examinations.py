@@ -26,6 +26,16 @@ def instance_id(site: str, sop_instance_uid: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class InstanceIdentity:
+    """Which instance a file is, and of which examination; the UIDs as the sender wrote them, each checked to be one."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    study_instance_uid: str
+    modality: str
+
+
+@dataclass(frozen=True, slots=True)
 class Arrival:
     """One instance whose bytes are in the store.
 

@@ -5,7 +5,7 @@ Every method is one transaction; all raise ``TransientFailure('ledger_unavailabl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from fractureai.domain.access import AccessLedger
@@ -20,12 +20,14 @@ from fractureai.domain.records import (
     DeliveredObject,
     Delivery,
     Due,
+    DueBatch,
     Event,
     FinishedPage,
     KeyedRequest,
     OpenUpload,
     OpenWork,
     Page,
+    Priority,
     StudyFilter,
     StudyRow,
     Subscriber,
@@ -68,15 +70,26 @@ class IntakeLedger(Protocol):
         """Lease the unpacking; ``None`` if it is done, or somebody else holds it."""
 
     def unpacked(
-        self, claim: BatchClaim, studies: Sequence[Study], rejected: Sequence[tuple[str, Reason]], *, now_s: float
+        self,
+        claim: BatchClaim,
+        studies: Sequence[Study],
+        rejected: Sequence[tuple[str, Reason]],
+        *,
+        now_s: float,
+        priority: Priority = Priority.BULK,
     ) -> bool:
-        """Record the studies of a batch, due at once, and close its unpacking. ``False`` if the lease was lost."""
+        """Record the studies of a batch, due at once, and close its unpacking. ``False`` if the lease was lost.
+        Bulk takes turns with the bulk of other batches.
+        """
 
     def fail_batch(self, claim: BatchClaim, reason: Reason, *, now_s: float) -> bool:
         """Close the unpacking as failed."""
 
-    def retry_batch(self, claim: BatchClaim, *, due_at_s: float) -> bool:
-        """Give the lease back; due again at ``due_at_s``."""
+    def retry_batch(self, claim: BatchClaim, *, now_s: float, due_at_s: float, counts: bool = True) -> bool:
+        """As :meth:`WorkLedger.retry`."""
+
+    def renew_batch(self, claim: BatchClaim, *, until_s: float) -> bool:
+        """As :meth:`WorkLedger.renew`."""
 
     def batches_to_clean(self, *, unpacked_before_s: float, limit: int) -> list[Batch]:
         """Batches that were unpacked by then and whose uploads may still lie in the store."""
@@ -115,6 +128,9 @@ class WorkLedger(Protocol):
     def claim(self, study_id: str, stage: Stage, *, owner: str, now_s: float, lease_s: float) -> Claim | None:
         """Lease one stage, counting the attempt. ``None`` if the study is elsewhere, final, or leased by another."""
 
+    def renew(self, claim: Claim, *, until_s: float) -> bool:
+        """Hold the lease longer; ``False`` if it was lost."""
+
     def advance(self, claim: Claim, *, now_s: float, due_at_s: float) -> bool:
         """The stage is done; the next one is open, to be published if nothing has moved by ``due_at_s``.
         ``False`` if the lease was lost: then do nothing more.
@@ -133,8 +149,10 @@ class WorkLedger(Protocol):
     ) -> bool:
         """Close the study for good. ``False`` if the lease was lost."""
 
-    def retry(self, claim: Claim, reason: Reason, *, now_s: float, due_at_s: float) -> bool:
-        """Give the lease back after a transient failure; the reconciler publishes again at ``due_at_s``."""
+    def retry(self, claim: Claim, reason: Reason, *, now_s: float, due_at_s: float, counts: bool = True) -> bool:
+        """Give the lease back after a failure; nobody can take it before ``due_at_s``. If it does not count, the
+        attempt is given back too, and counted as a setback.
+        """
 
     def reopen(self, study_id: str, *, site: str, now_s: float) -> bool:
         """A person wants a failed study tried again, from its first unfinished stage, with a fresh count."""
@@ -142,13 +160,34 @@ class WorkLedger(Protocol):
     def reopen_batch(self, batch_id: str, *, site: str, now_s: float) -> int:
         """The same for all failed studies of a batch, and for its unpacking; returns how many were opened again."""
 
-    def due_studies(self, *, now_s: float, due_before_s: float, limit: int) -> list[Due]:
-        """Open studies, not leased at ``now_s``, that were to be published before ``due_before_s``, oldest first.
-        Asks only for what is open.
+    def due_studies(self, *, now_s: float, limit: int) -> list[Due]:
+        """Open studies, not leased, whose time has come, in the order to publish them: walk-ins in the order they came,
+        then bulk, batch by batch in turn. Asks only for what is open.
         """
 
-    def due_batches(self, *, now_s: float, due_before_s: float, limit: int) -> list[str]:
-        """Batches whose unpacking should be in the queue; as :meth:`due_studies`."""
+    def lost_studies(
+        self, *, now_s: float, due_before_s: Mapping[tuple[Stage, Priority], float], limit: int
+    ) -> list[Due]:
+        """Open studies, not leased, not due yet, but due before the time given for their stage and priority: what was
+        published so long ago that its message must have been taken.
+        """
+
+    def due_batches(self, *, now_s: float, due_before_s: float, limit: int) -> list[DueBatch]:
+        """Batches, not leased, whose unpacking was to be published before ``due_before_s``, longest due first."""
+
+    def lead(self, name: str, owner: str, *, now_s: float, lease_s: float) -> bool:
+        """Take or keep the lead among those who could do the same; ``False`` if somebody else has it."""
+
+    def resign(self, name: str, owner: str) -> None:
+        """Give the lead back, if it is held."""
+
+    def pull_forward(self, *, now_s: float, beyond_s: float) -> int:
+        """Make due now whatever is open and put off beyond ``beyond_s``, later than any wait there is: a clock was set
+        back. Returns how many.
+        """
+
+    def make_due(self, *, now_s: float) -> int:
+        """Make due now everything open that no worker holds, waits included. Returns how many."""
 
     def published(self, study_ids: Sequence[str], *, now_s: float, due_again_at_s: float) -> None:
         """Messages were sent; look again at ``due_again_at_s`` if nothing has moved by then. What somebody took before
@@ -286,7 +325,17 @@ class ExaminationLedger(Protocol):
         """Those of the ids that nothing will be made of: a crash left them between store and ledger."""
 
 
-class Ledger(IntakeLedger, UploadLedger, WorkLedger, ReadingLedger, Outbox, AccessLedger, AuditLedger, Protocol):
+class Ledger(
+    IntakeLedger,
+    UploadLedger,
+    WorkLedger,
+    ReadingLedger,
+    Outbox,
+    AccessLedger,
+    AuditLedger,
+    ExaminationLedger,
+    Protocol,
+):
     """The state of the work."""
 
     def close(self) -> None:

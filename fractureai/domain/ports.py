@@ -12,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fractureai.domain.card import ModelCard
-from fractureai.domain.dicom_objects import DicomObject
+from fractureai.domain.dicom_objects import DicomKind, DicomObject
+from fractureai.domain.examinations import InstanceIdentity
 from fractureai.domain.ledger import Ledger as Ledger
 from fractureai.domain.radiograph import Header, Radiograph
 from fractureai.domain.reasons import Reason
-from fractureai.domain.records import StudyRow
+from fractureai.domain.records import DeliveredObject, StudyRow
 from fractureai.domain.result import ImageResult, StudyResult
 from fractureai.domain.scores import FractureReading, ModelIdentity, RegionReading
 from fractureai.domain.study import Stage, Study
@@ -95,6 +96,20 @@ class Decoder(Protocol):
 
     def close(self) -> None:
         """End the decoding child."""
+
+
+class InstanceReader(Protocol):
+    """Tells which instance a DICOM file is by its first bytes, whose number is bounded."""
+
+    @property
+    def head_bytes(self) -> int:
+        """How many of them are looked at."""
+
+    def identify(self, head: bytes) -> InstanceIdentity:
+        """Raises ``RejectedInput`` if it is no such file, or does not say where it belongs."""
+
+    def takes(self, sop_class_uid: str) -> bool:
+        """Whether objects of this class are radiographs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,3 +272,32 @@ class Notifier(Protocol):
 
     def notify(self, delivery_id: str, body: bytes) -> None:
         """Hand over the news. Raises ``TransientFailure('receiver_unavailable')`` unless it was taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingObject:
+    """A DICOM object to be sent, as a file; ``name`` as :attr:`fractureai.domain.dicom_objects.DicomObject.name`."""
+
+    name: str
+    sop_instance_uid: str
+    series_instance_uid: str
+    study_instance_uid: str
+    path: Path
+
+
+class ResultSender(Protocol):
+    """Sends results to DICOM peers, by their names."""
+
+    def wanted(self, destination: str) -> frozenset[DicomKind]:
+        """Which kinds of object it is to have. Raises ``BrokenDeployment`` if there is no such peer."""
+
+    def send(self, destination: str, objects: Sequence[OutgoingObject]) -> list[DeliveredObject]:
+        """Send them, and look whether they are there if the peer can be asked; one outcome each.
+
+        Raises
+        ------
+        TransientFailure
+            ``receiver_unavailable``: the peer is away, and nothing is known of any of them.
+        BrokenDeployment
+            If there is no such peer.
+        """

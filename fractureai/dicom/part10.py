@@ -1,0 +1,45 @@
+"""Which instance a DICOM file is, by its first bytes: the ``InstanceReader`` port."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+from pydicom.filereader import read_dataset, read_preamble
+from pydicom.tag import BaseTag
+from pydicom.uid import ImplicitVRLittleEndian
+
+from fractureai.dicom.classes import STORAGE_CLASSES
+from fractureai.dicom.headers import HEAD_BYTES, NotUnderstood, belonging
+from fractureai.domain.examinations import InstanceIdentity
+from fractureai.errors import RejectedInput
+
+_CLASSES = frozenset(str(uid) for uid in STORAGE_CLASSES)
+
+
+def _past_meta(tag: BaseTag, _vr: str | None, _length: int) -> bool:
+    return tag.group != 2
+
+
+class Part10Reader:
+    """Reads files of PS3.10: a preamble, file meta information, a data set."""
+
+    head_bytes = HEAD_BYTES
+
+    def identify(self, head: bytes) -> InstanceIdentity:
+        """See the port. A class this service does not take is the caller's to refuse."""
+        stream = BytesIO(head)
+        try:
+            read_preamble(stream, force=False)
+            meta = read_dataset(stream, False, True, stop_when=_past_meta)
+            syntax = str(meta.get("TransferSyntaxUID", "")) or str(ImplicitVRLittleEndian)
+        except Exception as error:  # pydicom raises many kinds on damaged bytes
+            raise RejectedInput("damaged", "not a DICOM file of PS3.10") from error
+        try:
+            found = belonging(head[stream.tell() :], syntax)
+        except NotUnderstood as error:
+            raise RejectedInput("damaged", str(error)) from error
+        return InstanceIdentity(found.sop_class_uid, found.sop_instance_uid, found.study_instance_uid, found.modality)
+
+    def takes(self, sop_class_uid: str) -> bool:
+        """Whether objects of this class are radiographs."""
+        return sop_class_uid in _CLASSES

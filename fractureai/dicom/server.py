@@ -1,0 +1,96 @@
+"""pynetdicom's server with bounds: on what is read, on who waits, and on how long a TLS greeting may take."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
+
+_LOG = logging.getLogger(__name__)
+
+_GREETING_S = 10.0
+# Above what both sides agreed on: an association request itself has no agreed size.
+_LEAST_PDU_BYTES = 1 << 17
+
+
+class BoundedSocket(AssociationSocket):
+    """Reads whole PDUs of bounded size. pynetdicom's own reads what the sender announces, 4 KiB at a time."""
+
+    max_bytes = _LEAST_PDU_BYTES
+
+    def recv(self, nr_bytes: int) -> bytearray:
+        """Read ``nr_bytes``. Raises ``OSError`` for more than is allowed: the connection ends."""
+        if nr_bytes > self.max_bytes:
+            raise OSError("the PDU is larger than was agreed on")
+        buffer = bytearray(nr_bytes)
+        view = memoryview(buffer)
+        done = 0
+        while done < nr_bytes:
+            received = self.socket.recv_into(view[done:])
+            if not received:
+                break
+            done += received
+        view.release()
+        del buffer[done:]
+        return buffer
+
+
+class ListenerHandler(RequestHandler):
+    """Makes an association of a connection."""
+
+    server: ListenerServer
+
+    def handle(self) -> None:
+        """Greet in this connection's own thread, then let the association run."""
+        if len(self.server.active_associations) >= 2 * self.server.ae.maximum_associations:
+            _LOG.warning("too many connections; one from %s was closed", self.client_address[0])
+            self.server.shutdown_request(self.request)
+            return
+        if self.server.tls is not None and not self._greet(self.server.tls):
+            return
+        super().handle()
+
+    def _greet(self, context: ssl.SSLContext) -> bool:
+        raw: socket.socket = self.request
+        raw.settimeout(_GREETING_S)
+        try:
+            self.request = context.wrap_socket(raw, server_side=True)
+        except (OSError, ssl.SSLError) as error:
+            _LOG.warning("TLS with %s failed: %s", self.client_address[0], type(error).__name__)
+            raw.close()
+            return False
+        return True
+
+    def _create_association(self) -> Any:
+        association = super()._create_association()
+        association.dimse = self.server.provider(association)
+        sock = association.dul.socket
+        sock.__class__ = BoundedSocket
+        sock.max_bytes = max(self.server.max_pdu_bytes, _LEAST_PDU_BYTES) + 64
+        # A connection that says nothing must not hold its thread for ever.
+        self.request.settimeout(association.network_timeout)
+        self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return association
+
+
+class ListenerServer(ThreadedAssociationServer):
+    """Many associations at once, a thread pair each."""
+
+    daemon_threads = True
+    request_queue_size = 64
+    tls: ssl.SSLContext | None = None
+    max_pdu_bytes = _LEAST_PDU_BYTES
+    provider: Callable[[Any], Any]
+
+    def __init__(self, *positional: Any, **named: Any) -> None:
+        super().__init__(*positional, **named | {"request_handler": ListenerHandler})
+
+    def prepare(self, *, tls: ssl.SSLContext | None, provider: Callable[[Any], Any], max_pdu_bytes: int) -> None:
+        """What each association is made with; before the first one."""
+        self.tls = tls
+        self.provider = provider
+        self.max_pdu_bytes = max_pdu_bytes
