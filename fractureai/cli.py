@@ -18,6 +18,8 @@ _COMMANDS = {
     "web": Lazy("fractureai.commands.web", "web", "Start the web process alone."),
     "migrate": Lazy("fractureai.commands.migrate", "migrate", "Bring ledger and store up to date, before a start."),
     "rebuild": Lazy("fractureai.commands.rebuild", "rebuild", "Make a lost ledger anew from the store."),
+    "keys": Lazy("fractureai.commands.keys", "keys", "Keys for programs: create, list, revoke."),
+    "accounts": Lazy("fractureai.commands.accounts", "accounts", "People with a password here: add, list, remove."),
     "models": Lazy("fractureai.commands.models", "models", "The models at hand: list, verify, calibrate."),
     "train": Lazy("fractureai.training.train_commands", "train", "Train a model (needs the extra `train`)."),
     "evaluate": Lazy("fractureai.training.evaluation_commands", "evaluate", "Measure models (extra `train`)."),

@@ -121,6 +121,11 @@ class Arrived:
 class Client:
     """Talks to one FractureAI server. Safe between threads.
 
+    Parameters
+    ----------
+    key:
+        An API key, for a server that asks who comes.
+
     Raises
     ------
     ServerRefused
@@ -129,9 +134,10 @@ class Client:
         From every method, if the server cannot be reached or cannot serve now.
     """
 
-    def __init__(self, url: str, *, timeout_s: float = 60.0) -> None:
+    def __init__(self, url: str, *, key: str | None = None, timeout_s: float = 60.0) -> None:
         self.url = url.rstrip("/")
-        self._http = httpx.Client(base_url=self.url, timeout=timeout_s, trust_env=False)
+        headers = {"Authorization": f"Bearer {key}"} if key else None
+        self._http = httpx.Client(base_url=self.url, headers=headers, timeout=timeout_s, trust_env=False)
 
     def __enter__(self) -> Self:
         return self

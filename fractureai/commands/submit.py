@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 from rich.console import Console
@@ -16,6 +18,7 @@ from fractureai.client import BY_FILE, LONGEST_WAIT_S, Client, Sorting
 from fractureai.commands.files import expand, group_option, paths_argument, sorting_of
 from fractureai.commands.table import exit_code, print_results
 from fractureai.resumable import FILES_AN_UPLOAD, Patience, ResumableUpload
+from fractureai.settings import API_KEY_VARIABLE, LOOPBACK_HOSTS
 
 _LEAST_PAUSE_S = 0.2
 
@@ -27,6 +30,11 @@ _LEAST_PAUSE_S = 0.2
 @group_option
 @click.option("--wait", is_flag=True, help="Wait until every study is final and print the results.")
 @click.option("--patience", "patience_s", default=300.0, show_default=True, help="Seconds to wait for a lost service.")
+@click.option(
+    "--key-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="File with the API key, where the service asks for one; else FRACTUREAI_API_KEY.",
+)
 @click.option("--json", "as_json", is_flag=True, help="With --wait: one JSON object a line and study.")
 @click.pass_context
 def submit(
@@ -38,6 +46,7 @@ def submit(
     *,
     wait: bool,
     patience_s: float,
+    key_file: Path | None,
     as_json: bool,
 ) -> None:
     """Send radiographs to a FractureAI service.
@@ -50,7 +59,7 @@ def submit(
     sorting = sorting_of(group)
     files = expand(paths)
     console = Console(stderr=as_json)
-    with Client(url) as client:
+    with Client(url, key=_key(key_file, url)) as client:
         batches = send(client, files, label, console, patience_s, sorting)
         if not wait:
             for batch_id in batches:
@@ -66,6 +75,18 @@ def submit(
     for name, sentence in refused:
         click.echo(f"left out: {name}: {sentence}", err=True)
     context.exit(exit_code(results))
+
+
+def _key(key_file: Path | None, url: str) -> str | None:
+    """The key to come with; never from the command line, where other users of the machine could read it."""
+    text = key_file.read_text(encoding="utf-8", errors="replace") if key_file else os.environ.get(API_KEY_VARIABLE, "")
+    key = text.strip()
+    if key and not (key.isascii() and key.isprintable() and " " not in key):
+        raise click.BadParameter("that is no key: one line that begins with fai_", param_hint="--key-file")
+    parts = urlsplit(url)
+    if key and parts.scheme != "https" and parts.hostname not in LOOPBACK_HOSTS:
+        click.echo(f"warning: the key and the radiographs travel unencrypted to {parts.hostname}", err=True)
+    return key or None
 
 
 def send(

@@ -54,7 +54,7 @@ def embedded_service(settings: Settings) -> Iterator[RunningService]:
     data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _locked(data_dir), _run_dir() as run_dir:
         _check_port(settings.web.host, settings.web.port)
-        _check_access(settings)
+        check_access(settings)
         log_dir = data_dir / "logs"
         log_dir.mkdir(exist_ok=True)
         config_file = run_dir / "supervisord.conf"
@@ -71,7 +71,7 @@ def embedded_service(settings: Settings) -> Iterator[RunningService]:
             _stop(process)
 
 
-def _check_access(settings: Settings) -> None:
+def check_access(settings: Settings) -> None:
     """Said here, before anything is started, and not in the last words of a web process that would not start."""
     deployment = Deployment(settings)
     if deployment.gate is not None:
