@@ -168,8 +168,10 @@ class Bucket:
 
 def _client(settings: S3Settings, endpoint: str | None) -> Any:
     style = settings.addressing
-    if style == "auto" and endpoint:
-        style = "path"  # only AWS has a host name for each bucket without being asked
+    if style == "auto":
+        # Only AWS has a host name for each bucket without being asked; its certificate covers none with a dot. The
+        # library's own "auto" signs addresses for the wrong region.
+        style = "path" if endpoint or "." in settings.bucket else "virtual"
     config = Config(
         # Newer checksums are unknown to many servers, and some that know them do not check them: we say which.
         request_checksum_calculation="when_required",

