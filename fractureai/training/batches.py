@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fractureai.domain.canvas import fit
-from fractureai.training.augment import Recipe, vary
-from fractureai.training.pictures import Picture
+from fractureai.training.augment import UNSURE, Recipe, View, vary
+from fractureai.training.pictures import NO_REGION, Picture
 
 Floats = npt.NDArray[np.float32]
 
@@ -24,7 +24,7 @@ class Batch:
     image:
         ``(N, size, size, 1)`` float32, grey 0..255.
     region:
-        ``(N,)`` int32.
+        ``(N,)`` int32; ``NO_REGION`` for what is no limb radiograph.
     fractured, weight:
         ``(N,)`` float32; see :class:`fractureai.training.augment.View`.
     cells:
@@ -51,10 +51,19 @@ class BalancedSource:
         What to draw from.
     extra:
         Phantoms, one place in ``extra_every`` of a batch.
+    foreign:
+        Pictures that are no limb radiographs, one place in ``foreign_every``; they count for the region only.
     """
 
     def __init__(
-        self, pictures: Sequence[Picture], extra: Sequence[Picture] = (), *, seed: int = 0, extra_every: int = 16
+        self,
+        pictures: Sequence[Picture],
+        extra: Sequence[Picture] = (),
+        foreign: Sequence[Picture] = (),
+        *,
+        seed: int = 0,
+        extra_every: int = 16,
+        foreign_every: int = 24,
     ) -> None:
         groups: dict[tuple[int, bool], list[Picture]] = {}
         for picture in pictures:
@@ -65,13 +74,15 @@ class BalancedSource:
         self._shares = weights / weights.sum()
         self._extra = list(extra)
         self._extra_every = extra_every
+        self._foreign = list(foreign)
+        self._foreign_every = foreign_every
         self._seed = seed
 
     def batch(self, number: int, count: int, recipe: Recipe) -> Batch:
         """The batch of this number: ``count`` views."""
         rng = np.random.default_rng([self._seed, number])
         drawn = [self._draw(place, rng) for place in range(count)]
-        views = [vary(picture, recipe, rng) for picture in drawn]
+        views = [_counted(picture, vary(picture, recipe, rng)) for picture in drawn]
         return Batch(
             image=np.stack([view.image for view in views])[..., None],
             region=np.array([picture.region for picture in drawn], np.int32),
@@ -83,10 +94,21 @@ class BalancedSource:
     def _draw(self, place: int, rng: np.random.Generator) -> Picture:
         if self._extra and place % self._extra_every == 0:
             return self._extra[rng.integers(len(self._extra))]
+        if self._foreign and place % self._foreign_every == 1:
+            return self._foreign[rng.integers(len(self._foreign))]
         region = int(rng.choice(self._regions, p=self._shares))
         # Pictures of a region that has only one label are drawn all the same: they still teach the region.
-        group = self._groups.get((region, bool(place % 2))) or self._groups[region, not place % 2]
+        # Phantoms take even places; shifting by one after each keeps the labels of the others in balance.
+        fractured = bool((place + place // self._extra_every) % 2)
+        group = self._groups.get((region, fractured)) or self._groups[region, not fractured]
         return group[rng.integers(len(group))]
+
+
+def _counted(picture: Picture, view: View) -> View:
+    """What is no limb says nothing about fractures."""
+    if picture.region != NO_REGION:
+        return view
+    return replace(view, weight=0.0, cells=np.full_like(view.cells, UNSURE))
 
 
 def as_served(pictures: Sequence[Picture], size_px: int) -> Batch:

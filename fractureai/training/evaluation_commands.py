@@ -109,12 +109,16 @@ def calibrate_command(
 @click.option("--accept", type=click.FloatRange(0.5, 1, max_open=True), default=0.97, show_default=True)
 @click.option("--variants", type=click.IntRange(0), default=100, show_default=True, help="Limbs to turn and invert.")
 @click.option("--phantoms", type=click.IntRange(0), default=300, show_default=True, help="Drawn limbs in the bank.")
+@click.option(
+    "--exposure", type=click.IntRange(0), default=60, show_default=True, help="Drawn foreign pictures of each kind."
+)
 def fit_scope_command(
-    data: Path, models_dir: Path, foreign: tuple[Path, ...], accept: float, variants: int, phantoms: int
+    data: Path, models_dir: Path, foreign: tuple[Path, ...], accept: float, variants: int, phantoms: int, exposure: int
 ) -> None:
     """Fit the scope rule of the region model: bank from train and phantoms, limits from val, figures from test.
 
-    Half of the foreign pictures chooses the shape of the score, the other half measures it.
+    Drawn pictures that are no limbs, and limbs with dark bones, show what to look at more closely. Half of the foreign
+    pictures chooses the shape of the score, the other half measures it.
     """
     from fractureai.training import scope_fit, scope_measure
 
@@ -129,8 +133,9 @@ def fit_scope_command(
         train, val, test = (
             scope_measure.picture_readings(engine, card, limbs(dataset.split(split).samples)) for split in SPLITS
         )
-        some = dataset.split("test").samples[:: max(1, len(dataset.split("test").samples) // max(1, variants))]
-        changed_limbs = [pixels for _, pixels in limbs(some[:variants])]
+        changed_limbs = [pixels for _, pixels in limbs(_spread(dataset.split("test").samples, variants))]
+        dark = (pixels for _, pixels in limbs(_spread(dataset.split("train").samples, 5 * exposure)))
+        shown = scope_measure.exposure_readings(engine, card, exposure, dark)
     drawn = scope_measure.picture_readings(engine, card, scope_measure.limb_phantoms(phantoms))
     bank = np.concatenate([train.features, drawn.features])
     pictures = scope_measure.foreign_pictures(foreign)
@@ -138,9 +143,9 @@ def fit_scope_command(
         engine, card, ((picture.kind, picture.pixels) for picture in _progress(pictures, "foreign pictures"))
     )
     odd = np.arange(len(other.kinds)) % 2 == 1
-    shape = scope_fit.choose_shape(bank, val.features, other.where(odd).features)
+    shape = scope_fit.choose_shape(bank, val.features, other.where(odd).features, shown)
     path = models_dir / card.name / "scope.npz"
-    save_scope(path, scope_fit.fit_scope(bank, shape))
+    save_scope(path, scope_fit.fit_scope(bank, shape, shown))
     model = load_scope(path)  # As it will be in service, in half precision.
     limits = scope_fit.choose_limits(model, val, accept)
     figures = scope_fit.describe(model, limits, test, other.where(~odd))
@@ -168,6 +173,11 @@ def _open(path: Path, splits: Sequence[Split]) -> Dataset:
     for reason, count in dataset.left_out_counts().items():
         click.echo(f"  left out {count}: {reason}", err=True)
     return dataset
+
+
+def _spread(samples: Sequence[Sample], count: int) -> Sequence[Sample]:
+    """At most so many of the samples, evenly over their order."""
+    return samples[:: max(1, len(samples) // max(1, count))][:count]
 
 
 def _read(dataset: Dataset, models_dir: Path) -> list[ImageReading]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,8 +16,10 @@ from fractureai.phantoms.render import REGIONS as PHANTOM_REGIONS
 from fractureai.phantoms.render import VIEWS, PhantomSpec, render
 from fractureai.training.datasets.pixels import read_grey
 from fractureai.training.datasets.values import Dataset
+from fractureai.training.exposure import exposure_pictures, inverted
 
 LONG_SIDE_PX = 512
+NO_REGION = -1
 _PHANTOM_LONG_PX = (640, 900)
 # Seeds the commissioning self-test and the demo do not use.
 _FIRST_PHANTOM_SEED = 100_000
@@ -29,7 +34,7 @@ class Picture:
     pixels:
         ``(H, W)`` uint8, long side at most 512 px, bones bright.
     region:
-        Index into the regions of the run.
+        Index into the regions of the run; ``NO_REGION`` for what is no limb radiograph.
     boxes:
         ``(n, 4)`` float32, ``x0 y0 x1 y1`` px of ``pixels``, origin at the outer top-left corner; empty if no
         fracture is marked, which in a fractured picture means that its place is not known.
@@ -87,3 +92,51 @@ def _reduced(pixels: npt.NDArray[np.uint8], region: int, fractured: bool, boxes:
         pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
         boxes = boxes * np.float32(scale)
     return Picture(pixels, region, fractured, boxes)
+
+
+def strangers(pictures: Sequence[Picture], of_each: int, seed: int = 0) -> list[Picture]:
+    """Pictures of no region: drawn ones, so many of each kind, and as many of the given ones with dark bones.
+
+    The region head learns to be unsure of them (outlier exposure, Hendrycks 2019).
+    """
+    nothing = np.zeros((0, 4), np.float32)
+    dark = pictures[:: max(1, len(pictures) // of_each)][:of_each] if of_each else []
+    drawn = chain(exposure_pictures(of_each, seed), inverted(picture.pixels for picture in dark))
+    return [_reduced(pixels, NO_REGION, False, nothing) for _, pixels in drawn]
+
+
+def kept_phantoms(path: Path, regions: Sequence[str], count: int, seed: int = 0) -> list[Picture]:
+    """:func:`phantom_pictures` of these arguments, drawn once and kept in ``path``: a resumed run need not wait."""
+    told = "/".join((*regions, str(count), str(seed)))
+    if path.is_file():
+        with np.load(path, allow_pickle=False) as kept:
+            if str(kept["told"]) == told:
+                return _unpacked(kept)
+    pictures = phantom_pictures(regions, count, seed)
+    scratch = path.with_name(path.name + ".part")
+    with scratch.open("wb") as file:
+        np.savez(file, told=np.array(told), **_packed(pictures))
+    scratch.replace(path)
+    return pictures
+
+
+def _packed(pictures: Sequence[Picture]) -> dict[str, npt.NDArray[Any]]:
+    """Flat arrays: sizes and number of boxes say where a picture's pixels and boxes begin."""
+    return {
+        "pixels": np.concatenate([np.zeros(0, np.uint8), *(picture.pixels.ravel() for picture in pictures)]),
+        "boxes": np.concatenate([np.zeros((0, 4), np.float32), *(picture.boxes for picture in pictures)]),
+        "facts": np.array(
+            [(*picture.pixels.shape, len(picture.boxes), picture.region, picture.fractured) for picture in pictures],
+            np.int64,
+        ).reshape(-1, 5),
+    }
+
+
+def _unpacked(kept: Mapping[str, npt.NDArray[Any]]) -> list[Picture]:
+    pixels, boxes = kept["pixels"], kept["boxes"]
+    pictures, pixel, box = [], 0, 0
+    for height, width, marked, region, fractured in kept["facts"].tolist():
+        own = pixels[pixel : pixel + height * width].reshape(height, width)
+        pictures.append(Picture(own, region, bool(fractured), boxes[box : box + marked]))
+        pixel, box = pixel + height * width, box + marked
+    return pictures

@@ -1,6 +1,7 @@
 """Fit the scope rule: how familiar a picture must look to the region classifier to be read at all.
 
-Three parts of data keep this honest: the rule's subspace and bank come from training images, its threshold from
+Four parts of data keep this honest: the rule's subspace and bank come from training images, the directions along which
+it looks more closely from drawn pictures that are no limbs (outlier exposure, Hendrycks 2019), its threshold from
 validation images, its figures from test images and from out-of-scope pictures of which half chose the shape.
 """
 
@@ -26,34 +27,51 @@ METHOD = "mean distance to the nearest neighbours in whitened principal componen
 
 _NEIGHBOURS = 5
 _MAX_BANK = 3000
+# Added to the covariance, as a share of its mean, where directions are sought along which foreign pictures differ.
+_RIDGE = 0.3
 # Log length varies by a few tenths among limbs, about as much as all directions together.
 _LENGTH_WEIGHT = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What is chosen about the score: components kept, whether what they leave over counts, and the length."""
+    """What is chosen about the score: components kept, whether what they leave over counts, and the length.
+
+    ``contrast`` is the weight of the directions along which drawn foreign pictures differ most from limbs, beside the
+    principal components; 0 leaves them out.
+    """
 
     components: int
     residual: bool
     length: bool = False
+    contrast: float = 0.0
 
     def __str__(self) -> str:
         switches = (("residual", self.residual), ("length", self.length))
-        return ", ".join(
-            [f"{self.components} components", *(f"{name} {'on' if on else 'off'}" for name, on in switches)]
-        )
+        parts = [f"{self.components} components", *(f"{name} {'on' if on else 'off'}" for name, on in switches)]
+        if self.contrast:
+            parts.append(f"contrast to drawn foreign pictures {self.contrast:g}")
+        return ", ".join(parts)
 
 
 SHAPES: tuple[Shape, ...] = tuple(
-    Shape(components, residual, length)
+    Shape(components, residual, length, contrast)
     for components in (16, 32, 64, 128)
     for residual in (False, True)
     for length in (False, True)
+    for contrast in (0.0, 1.0, 2.0)
 )
 
 
-def fit_scope(known: Floats, shape: Shape, seed: int = 0) -> ScopeModel:
+@dataclass(frozen=True, slots=True, eq=False)
+class Exposure:
+    """Features ``(m, F)`` float32 of drawn pictures that are no limb radiographs, and the kind of each."""
+
+    features: Floats
+    kinds: tuple[str, ...]
+
+
+def fit_scope(known: Floats, shape: Shape, exposure: Exposure | None = None, seed: int = 0) -> ScopeModel:
     """Fit the score on ``(n, F)`` features of known limb radiographs; ``seed`` draws the bank where they are many.
 
     Raises
@@ -71,9 +89,14 @@ def fit_scope(known: Floats, shape: Shape, seed: int = 0) -> ScopeModel:
     deviation = np.maximum(singular[:kept] / math.sqrt(len(unit) - 1), 1e-6)
     axes = rows[:kept].T
     basis = axes / deviation / math.sqrt(kept)
-    chosen = np.random.default_rng(seed).permutation(len(unit))[:_MAX_BANK]
     left_over = (unit - mean) - ((unit - mean) @ axes) @ axes.T
     usual = float(np.linalg.norm(left_over, axis=1).mean())
+    if shape.contrast and exposure is not None:
+        closer = shape.contrast * contrasts(unit - mean, described(exposure.features, weight) - mean, exposure.kinds)
+        basis = np.concatenate([basis, closer], axis=1)
+        # They take nothing away from what the principal components leave over.
+        axes = np.concatenate([axes, np.zeros_like(closer)], axis=1)
+    chosen = np.random.default_rng(seed).permutation(len(unit))[:_MAX_BANK]
     return ScopeModel(
         mean=mean.astype(np.float32),
         basis=basis.astype(np.float32),
@@ -83,6 +106,21 @@ def fit_scope(known: Floats, shape: Shape, seed: int = 0) -> ScopeModel:
         residual_scale=usual if shape.residual and usual > 1e-6 else math.inf,
         length_weight=weight,
     )
+
+
+def contrasts(known: Floats, foreign: Floats, kinds: Sequence[str]) -> Floats:
+    """One direction for each kind of foreign picture, by Fisher's discriminant against the limbs, ``(D, k)``.
+
+    Both sets are centred on the limbs' mean. The limbs' spread over all the directions together is 1.
+    """
+    covariance = known.T @ known / len(known)
+    covariance[np.diag_indices_from(covariance)] += _RIDGE * float(np.trace(covariance)) / len(covariance)
+    names = np.array(kinds)
+    means = np.stack([foreign[names == kind].mean(axis=0) for kind in sorted(set(kinds))], axis=1)
+    towards = np.linalg.solve(covariance, means)
+    values, vectors = np.linalg.eigh(towards.T @ covariance @ towards)
+    firm = values > 1e-6 * values.max()
+    return np.asarray(towards @ (vectors[:, firm] / np.sqrt(values[firm])) / math.sqrt(int(firm.sum())), np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,16 +137,23 @@ class Readings:
         return Readings(self.features[keep], self.confidence[keep], kinds)
 
 
-def choose_shape(known: Floats, held_out: Floats, foreign: Floats, shapes: Sequence[Shape] = SHAPES) -> Shape:
+def choose_shape(
+    known: Floats,
+    held_out: Floats,
+    foreign: Floats,
+    exposure: Exposure | None = None,
+    shapes: Sequence[Shape] = SHAPES,
+) -> Shape:
     """The shape whose score parts held-out limb radiographs best from foreign pictures; the smaller one on a tie."""
 
-    def parting(shape: Shape) -> tuple[float, int, bool, bool]:
-        model = fit_scope(known, shape)
+    def parting(shape: Shape) -> tuple[float, int, bool, bool, float]:
+        model = fit_scope(known, shape, exposure)
         scores = np.concatenate([model.score(held_out), model.score(foreign)])
         labels = np.repeat([1, 0], [len(held_out), len(foreign)])
-        return round(auc(labels, scores), 4), -shape.components, not shape.residual, not shape.length
+        parted = round(auc(labels, scores), 4)
+        return parted, -shape.components, not shape.residual, not shape.length, -shape.contrast
 
-    return max(shapes, key=parting)
+    return max((shape for shape in shapes if exposure is not None or not shape.contrast), key=parting)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from fractureai.inference.engine import Engine
 from fractureai.inference.readers import read_features
 from fractureai.inference.scope import ScopeModel
 from fractureai.phantoms.render import REGIONS, VIEWS, PhantomSpec, render
+from fractureai.training.exposure import exposure_pictures, inverted
 from fractureai.training.out_of_scope import Picture, dicom_pictures, drawn_pictures, photographs
-from fractureai.training.scope_fit import Limits, Readings
+from fractureai.training.scope_fit import Exposure, Limits, Readings
 
 Grey = npt.NDArray[np.uint8]
 
@@ -59,6 +61,12 @@ def foreign_pictures(folders: Sequence[Path], seed: int = 0) -> list[Picture]:
     for folder in folders:
         pictures += dicom_pictures(folder)
     return sorted(pictures, key=lambda picture: (picture.kind, picture.name))
+
+
+def exposure_readings(engine: Engine, card: ModelCard, of_each: int, limbs: Iterable[Grey]) -> Exposure | None:
+    """Features of drawn foreign pictures and of limb radiographs turned to dark bones; ``None`` for none at all."""
+    found = picture_readings(engine, card, chain(exposure_pictures(of_each), inverted(limbs)))
+    return Exposure(found.features, found.kinds) if found.kinds else None
 
 
 def variant_shares(

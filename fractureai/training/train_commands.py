@@ -120,10 +120,19 @@ def _run(task_name: str, region_name: str | None, options: dict[str, Any]) -> No
 )
 @click.option("--batch-size", default=32, show_default=True)
 @click.option("--splits", default="train", show_default=True, help="Parts to train on, comma between.")
-@click.option("--phantoms", default=375, show_default=True, help="Phantoms among the training pictures.")
+@click.option("--phantoms", default=1500, show_default=True, help="Phantoms among the training pictures.")
+@click.option("--phantom-every", default=8, show_default=True, help="Every so many pictures of a batch is a phantom.")
+@click.option("--foreign", default=60, show_default=True, help="Drawn pictures of each kind that are no limbs.")
+@click.option(
+    "--init",
+    default="none",
+    show_default=True,
+    help="Where to start: none (from scratch), a folder of packaged models or of another run, or a weights file, of "
+    "which the backbone is taken.",
+)
 @click.option("--seed", default=0, show_default=True)
 def shared(data: Path, out: Path, size: int, steps: tuple[int, int, int], **options: Any) -> None:  # fmt: skip
-    """Train one backbone on all regions from scratch, fast on a CPU with AVX-512 BF16 (extra `train-native`).
+    """Train one backbone on all regions, fast on a CPU with AVX2 or AVX-512 BF16 (extra `train-native`).
 
     Leaves region.h5 and fracture-<region>.h5, weights of the shipped networks, in the run folder.
     """
@@ -131,20 +140,25 @@ def shared(data: Path, out: Path, size: int, steps: tuple[int, int, int], **opti
     from fractureai.training.datasets.opening import open_dataset
     from fractureai.training.native.shared import export_parts, train_shared
     from fractureai.training.native.stages import growing
-    from fractureai.training.pictures import load_pictures, phantom_pictures
+    from fractureai.training.pictures import kept_phantoms, load_pictures, strangers
     from fractureai.training.runs import RunFolder
 
+    initial = None if options["init"] == "none" else Path(options["init"])
+    if initial is not None and not initial.exists():
+        raise BrokenDeployment(f"there is no {initial} to start from; use --init none to start from scratch")
     everything = open_dataset(data)
     dataset = everything.split(*options["splits"].split(","))
     regions, seed = list(dataset.regions), options["seed"]
     facts = {"task": "shared", "data": data.name, "size": size, "steps": steps, "regions": regions, **options}
     run = RunFolder(out, facts)
-    source = BalancedSource(
-        load_pictures(dataset, regions), phantom_pictures(regions, options["phantoms"], seed), seed=seed
-    )
+    phantoms = kept_phantoms(out / "phantoms.npz", regions, options["phantoms"], seed)
+    pictures = load_pictures(dataset, regions)
+    foreign = strangers(pictures, options["foreign"], seed)
+    source = BalancedSource(pictures, phantoms, foreign, seed=seed, extra_every=options["phantom_every"])
     held_out = load_pictures(everything.split("val"), regions)
     watched = as_served(held_out, size) if held_out and "val" not in options["splits"] else None
-    network = train_shared(source, regions, growing(size, steps, options["batch_size"]), run, watched, seed)
+    stages = growing(size, steps, options["batch_size"])
+    network = train_shared(source, regions, stages, run, watched, seed, initial)
     for path in export_parts(network, regions, out):
         click.echo(str(path))
 

@@ -1,7 +1,8 @@
-"""EfficientNetB1 in PyTorch, bf16 and channels last, for training on a CPU; a twin of the Keras network.
+"""EfficientNetB1 in PyTorch, channels last, for training on a CPU; a twin of the Keras network.
 
 The pointwise convolutions are matrix products (oneDNN, AMX where there is any); the rest are this package's kernels.
-Residual sums and activations are bf16, parameters, statistics and heads float32.
+Residual sums and activations are bf16 on a CPU with AVX-512 BF16 and float32 elsewhere (``activation`` below);
+parameters, statistics and heads are always float32.
 """
 
 from __future__ import annotations
@@ -15,7 +16,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own custom
 
-from fractureai.training.native.operations import DepthwiseConv, Normalise, SqueezeExcite, batch_statistics
+from fractureai.training.native.operations import (
+    DepthwiseConv,
+    Normalise,
+    SqueezeExcite,
+    activation_type,
+    batch_statistics,
+)
 
 FEATURES = 1280
 NORM_MOMENTUM = 0.03
@@ -48,7 +55,7 @@ class BatchNorm(nn.Module):
         self._active = active
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """``(N, H, W, C)`` bf16 to the same."""
+        """``(N, H, W, C)`` activation to the same."""
         mean, var = self.mean, self.var
         if self.training:
             mean, var = batch_statistics(x)
@@ -65,8 +72,8 @@ class Pointwise(nn.Module):
         self.weight = nn.Parameter(torch.randn(channels_out, channels_in) * (2.0 / channels_out) ** 0.5)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """``(N, H, W, C)`` bf16 to ``(N, H, W, C')``."""
-        return F.linear(x, self.weight.to(torch.bfloat16))
+        """``(N, H, W, C)`` activation to ``(N, H, W, C')``."""
+        return F.linear(x, self.weight.to(x.dtype))
 
 
 class Block(nn.Module):
@@ -88,7 +95,7 @@ class Block(nn.Module):
         self.project_bn = BatchNorm(channels_out, active=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """``(N, H, W, C)`` bf16 to ``(N, H/stride, W/stride, C')``."""
+        """``(N, H, W, C)`` activation to ``(N, H/stride, W/stride, C')``."""
         y = x if self.expand is None else self.expand_bn(self.expand(x))
         y = self.bn(DepthwiseConv.apply(y, self.depthwise, self.kernel, self.stride))
         y = SqueezeExcite.apply(
@@ -103,7 +110,7 @@ class Block(nn.Module):
 
 
 class Backbone(nn.Module):
-    """``(N, H, W)`` float32 grey 0..255 (even sides) to ``(N, H/32, W/32, 1280)`` bf16."""
+    """``(N, H, W)`` float32 grey 0..255 (even sides) to ``(N, H/32, W/32, 1280)`` activation."""
 
     def __init__(self, drop: float = 0.2) -> None:
         super().__init__()
@@ -126,7 +133,8 @@ class Backbone(nn.Module):
         _, height, width = image.shape
         padded = F.pad(image / 255.0, (0, 1, 0, 1))
         taps = [padded[:, i : i + height : 2, j : j + width : 2] for i in range(3) for j in range(3)]
-        x = self.stem_bn(torch.stack(taps, -1).to(torch.bfloat16) @ self.stem.to(torch.bfloat16))
+        kind = activation_type()
+        x = self.stem_bn(torch.stack(taps, -1).to(kind) @ self.stem.to(kind))
         for block in self.blocks.values():
             x = block(x)
         return self.top_bn(self.top(x))

@@ -1,4 +1,7 @@
-"""The kernels as differentiable PyTorch operations. All tensors are ``(N, H, W, C)`` bf16, contiguous."""
+"""The kernels as differentiable PyTorch operations.
+
+All tensors are ``(N, H, W, C)``, contiguous, of :func:`activation_type`: bf16 or float32, as the machine has it.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,14 @@ import torch
 from torch.autograd import Function
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own custom
 
-from fractureai.training.native.kernels import library
+from fractureai.training.native.kernels import library, stores_bf16
 
 EPSILON = 1e-3
+
+
+def activation_type() -> torch.dtype:
+    """Of every tensor between the layers."""
+    return torch.bfloat16 if stores_bf16() else torch.float32
 
 
 def batch_statistics(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -31,7 +39,7 @@ class DepthwiseConv(Function):
         top, height_out = _padding(height, kernel, stride)
         left, width_out = _padding(width, kernel, stride)
         ctx.shape = (count, height, width, channels, height_out, width_out, top, left, kernel, stride)
-        y = torch.empty(count, height_out, width_out, channels, dtype=torch.bfloat16)
+        y = torch.empty(count, height_out, width_out, channels, dtype=x.dtype)
         library().depthwise_forward(_at(x), _at(weight), _at(y), *ctx.shape)
         ctx.save_for_backward(x, weight)
         return y

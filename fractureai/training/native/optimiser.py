@@ -10,6 +10,8 @@ from collections.abc import Iterable
 
 import torch
 
+from fractureai.training.native.kernels import stores_bf16
+
 # Coefficients of the quintic Newton-Schulz iteration, from the author's reference implementation.
 _A, _B, _C = 3.4445, -4.7750, 2.0315
 _MATCH_ADAM = 0.2
@@ -18,7 +20,7 @@ _MATCH_ADAM = 0.2
 def orthogonalised(matrix: torch.Tensor, iterations: int = 5) -> torch.Tensor:
     """Nearly the orthogonal factor of the polar decomposition of ``(m, n)``; singular values end near 1."""
     wide = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
-    x = wide.bfloat16()
+    x = wide.bfloat16() if stores_bf16() else wide
     x = x / (x.norm() + 1e-7)
     for _ in range(iterations):
         gram = x @ x.T

@@ -1,4 +1,4 @@
-"""Train one backbone on all regions at once, on a CPU, from scratch.
+"""Train one backbone on all regions at once, on a CPU, from scratch or from weights there are already.
 
 Three heads learn together: the fracture logit of each region, the region, and a map of where fractures are, held to the
 marked boxes. Sizes grow: small windows first, then larger ones, then whole pictures as they will be served.
@@ -21,9 +21,12 @@ from torch.nn import functional as F  # noqa: N812 - PyTorch's own custom
 from fractureai.training.augment import FRACTURE, UNSURE, Recipe
 from fractureai.training.batches import BalancedSource, Batch
 from fractureai.training.losses import FOCUS, FRACTURE_SHARE, LABEL_SMOOTHING, REGION_SMOOTHING
+from fractureai.training.native.kernels import keep_memory
 from fractureai.training.native.network import Backbone, SharedNetwork, Weights, keras_weights
 from fractureai.training.native.optimiser import Muon
+from fractureai.training.native.starting import start_from
 from fractureai.training.native.watching import measure
+from fractureai.training.pictures import NO_REGION
 from fractureai.training.runs import RunFolder
 
 CHECKPOINT = "checkpoint.pt"
@@ -33,7 +36,7 @@ _PARTS = {"fracture": 1.0, "region": 0.4, "map": 0.7, "attention": 0.1}
 _HEAD_GAIN = 4.0
 _CLIP = 5.0
 _WARM_UP_STEPS = 50
-_LOOK_EVERY = 500
+_LOOK_EVERY = 200
 _MUON_GAIN = 2.0
 
 
@@ -68,14 +71,19 @@ def train_shared(
     run: RunFolder,
     held_out: Batch | None = None,
     seed: int = 0,
+    initial: Path | None = None,
 ) -> SharedNetwork:
     """Run the stages, or what is left of them, and return the averaged network in evaluation mode.
 
-    ``held_out`` is only looked at: every five hundred steps its measures go into the log.
+    ``held_out`` is only looked at: every two hundred steps its measures go into the log. ``initial`` is where a new
+    training starts (:func:`fractureai.training.native.starting.start_from`); ``None`` is from scratch.
     """
     torch.manual_seed(seed)
+    keep_memory()
     trainer = _Trainer(len(regions), held_out)
-    trainer.resume(run.path / CHECKPOINT)
+    if not trainer.resume(run.path / CHECKPOINT) and initial is not None:
+        start_from(trainer.network, initial, regions)
+        trainer.average.load_state_dict(trainer.network.state_dict())
     first = 0
     for stage in stages:
         begin, first = first, first + stage.steps
@@ -155,16 +163,17 @@ class _Trainer:
             )
         return [float(part.detach()) for part in parts]
 
-    def resume(self, path: Path) -> None:
-        """Load a checkpoint if there is one."""
+    def resume(self, path: Path) -> bool:
+        """Load a checkpoint if there is one, and say whether there was."""
         if not path.is_file():
-            return
+            return False
         state = torch.load(path, weights_only=True)
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self._adam.load_state_dict(state["adam"])
         self._muon.load_state_dict(state["muon"])
         self.step = state["step"]
+        return True
 
     def _save(self, path: Path) -> None:
         state: dict[str, Any] = {
@@ -182,14 +191,23 @@ def _losses(network: SharedNetwork, batch: Batch) -> list[torch.Tensor]:
     region = torch.from_numpy(batch.region).long()
     label, weight, cells = (torch.from_numpy(part) for part in (batch.fractured, batch.weight, batch.cells))
     found = network(torch.from_numpy(batch.image[..., 0]))
-    own = torch.arange(len(region))
+    own, some = torch.arange(len(region)), region.clamp(min=0)
     smooth = label * (1 - LABEL_SMOOTHING) + LABEL_SMOOTHING / 2
-    each = F.binary_cross_entropy_with_logits(found.fracture[own, region], smooth, reduction="none")
+    each = F.binary_cross_entropy_with_logits(found.fracture[own, some], smooth, reduction="none")
     of_fracture = (each * weight).sum() / weight.sum().clamp(min=1)
-    of_region = F.cross_entropy(found.region, region, label_smoothing=REGION_SMOOTHING)
-    of_map = _focal(found.dense[own, :, :, region], cells)
-    of_attention = _outside(found.attention[own, :, :, region], cells)
+    of_region = F.cross_entropy(found.region, _region_target(region, found.region.shape[1]))
+    of_map = _focal(found.dense[own, :, :, some], cells)
+    of_attention = _outside(found.attention[own, :, :, some], cells)
     return [of_fracture, of_region, of_map, of_attention]
+
+
+def _region_target(region: torch.Tensor, regions: int) -> torch.Tensor:
+    """Probabilities ``(N, R)``: the region, smoothed; all alike for what is no limb."""
+    target = torch.full((len(region), regions), REGION_SMOOTHING / regions)
+    known = region != NO_REGION
+    target[known, region[known]] += 1 - REGION_SMOOTHING
+    target[~known] = 1 / regions
+    return target
 
 
 def _focal(logits: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:

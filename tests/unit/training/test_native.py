@@ -1,4 +1,4 @@
-"""The native engine: kernels against plain PyTorch, the twin against Keras, a training that resumes."""
+"""The native engine: kernels against plain PyTorch, the twin against Keras, a training that resumes or starts warm."""
 
 from pathlib import Path
 
@@ -11,20 +11,23 @@ pytest.importorskip("keras")
 from fractureai.training.native.kernels import available  # noqa: E402
 
 if not available():
-    pytest.skip("the native engine needs g++ and a CPU with AVX-512 BF16", allow_module_level=True)
+    pytest.skip("the native engine needs g++ and a CPU with AVX2 and FMA", allow_module_level=True)
 
 from torch.nn import functional  # noqa: E402
 
+from fractureai.errors import BrokenDeployment  # noqa: E402
 from fractureai.training import network as net  # noqa: E402
 from fractureai.training.augment import Recipe  # noqa: E402
 from fractureai.training.batches import BalancedSource  # noqa: E402
 from fractureai.training.native.network import BatchNorm, SharedNetwork  # noqa: E402
-from fractureai.training.native.operations import DepthwiseConv, SqueezeExcite  # noqa: E402
+from fractureai.training.native.operations import DepthwiseConv, SqueezeExcite, activation_type  # noqa: E402
 from fractureai.training.native.shared import CHECKPOINT, Stage, export_parts, train_shared  # noqa: E402
-from fractureai.training.pictures import Picture  # noqa: E402
+from fractureai.training.native.starting import start_from  # noqa: E402
+from fractureai.training.pictures import Picture, strangers  # noqa: E402
 from fractureai.training.runs import RunFolder  # noqa: E402
 
-BF16_ERROR = 5e-3
+# Relative, of bf16's eight bits and of float32.
+ROUNDING = {torch.bfloat16: 5e-3, torch.float32: 2e-6}[activation_type()]
 
 
 def _far(found: "torch.Tensor", expected: "torch.Tensor") -> float:
@@ -32,13 +35,13 @@ def _far(found: "torch.Tensor", expected: "torch.Tensor") -> float:
         return float((found.float() - expected.float()).norm() / expected.float().norm())
 
 
-def _bf16(*shape: int) -> "torch.Tensor":
-    return torch.randn(*shape).to(torch.bfloat16).requires_grad_()
+def _activation(*shape: int) -> "torch.Tensor":
+    return torch.randn(*shape).to(activation_type()).requires_grad_()
 
 
 @pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (5, 1), (5, 2)])
 def test_depthwise_convolution(kernel: int, stride: int) -> None:
-    x, weight = _bf16(2, 14, 18, 32), torch.randn(kernel**2, 32, requires_grad=True)
+    x, weight = _activation(2, 14, 18, 32), torch.randn(kernel**2, 32, requires_grad=True)
     y = DepthwiseConv.apply(x, weight, kernel, stride)
     gradient = torch.randn_like(y)
     y.backward(gradient)
@@ -49,9 +52,9 @@ def test_depthwise_convolution(kernel: int, stride: int) -> None:
     kernels = plain_weight.t().reshape(32, 1, kernel, kernel)
     expected = functional.conv2d(padded, kernels, stride=stride, groups=32).permute(0, 2, 3, 1)
     expected.backward(gradient.float())
-    assert _far(y, expected) < BF16_ERROR
-    assert _far(x.grad, plain_x.grad) < BF16_ERROR
-    assert _far(weight.grad, plain_weight.grad) < BF16_ERROR
+    assert _far(y, expected) < ROUNDING
+    assert _far(x.grad, plain_x.grad) < ROUNDING
+    assert _far(weight.grad, plain_weight.grad) < ROUNDING
 
 
 @pytest.mark.parametrize("active", [False, True])
@@ -59,7 +62,7 @@ def test_batch_normalisation(active: bool) -> None:
     layer = BatchNorm(40, active=active)
     layer.gamma.data.uniform_(0.5, 2)
     layer.beta.data.normal_()
-    x = _bf16(2, 9, 9, 40)
+    x = _activation(2, 9, 9, 40)
     y = layer(x)
     gradient = torch.randn_like(y)
     y.backward(gradient)
@@ -68,11 +71,11 @@ def test_batch_normalisation(active: bool) -> None:
     expected = (functional.silu(expected) if active else expected).permute(0, 2, 3, 1)
     expected.backward(gradient.float())
     pairs = ((y, expected), (x.grad, plain.grad), (layer.gamma.grad, gamma.grad), (layer.beta.grad, beta.grad))
-    assert max(_far(*pair) for pair in pairs) < BF16_ERROR
+    assert max(_far(*pair) for pair in pairs) < ROUNDING
 
 
 def test_squeeze_and_excitation() -> None:
-    first, second, x = torch.nn.Linear(32, 8), torch.nn.Linear(8, 32), _bf16(3, 7, 5, 32)
+    first, second, x = torch.nn.Linear(32, 8), torch.nn.Linear(8, 32), _activation(3, 7, 5, 32)
     y = SqueezeExcite.apply(x, first.weight, first.bias, second.weight, second.bias)
     gradient = torch.randn_like(y)
     y.backward(gradient)
@@ -81,8 +84,8 @@ def test_squeeze_and_excitation() -> None:
     plain = x.detach().float().requires_grad_()
     scale = torch.sigmoid(second(functional.silu(first(plain.mean((1, 2))))))
     (plain * scale[:, None, None]).backward(gradient.float())
-    assert _far(x.grad, plain.grad) < BF16_ERROR
-    assert _far(found, first.weight.grad) < BF16_ERROR
+    assert _far(x.grad, plain.grad) < ROUNDING
+    assert _far(found, first.weight.grad) < ROUNDING
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
@@ -111,7 +114,67 @@ def test_training_resumes_after_a_kill(tmp_path: Path) -> None:
     run = RunFolder(tmp_path, {"seed": 0})
     recipe = Recipe(size_px=32, canvas_px=32, whole=True)
     stages = [Stage(recipe, steps=1, batch_size=4, rate=1e-3), Stage(recipe, steps=1, batch_size=4, rate=1e-3)]
-    train_shared(BalancedSource(pictures), ("a", "b"), stages[:1], run)
-    train_shared(BalancedSource(pictures), ("a", "b"), stages, run)
+    source = BalancedSource(pictures, (), strangers(pictures, of_each=1), foreign_every=4)
+    train_shared(source, ("a", "b"), stages[:1], run)
+    train_shared(source, ("a", "b"), stages, run)
     assert [row["step"] for row in run.rows()] == ["1", "2"]
     assert torch.load(tmp_path / CHECKPOINT, weights_only=True)["step"] == 2
+
+
+def _pooled(network: SharedNetwork, images: "torch.Tensor") -> "torch.Tensor":
+    with torch.no_grad():
+        return network.eval().backbone(images).float().mean((1, 2))
+
+
+def test_a_warm_start_takes_over_features_and_heads(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    images = torch.rand(2, 64, 64) * 255
+    trained, other = SharedNetwork(2), SharedNetwork(2)
+    trained(images)  # Statistics other than those of a new network.
+    export_parts(trained, ("elbow", "hand"), tmp_path)
+    dense = other.dense.weight.detach().clone()
+    start_from(other, tmp_path, ("elbow", "hand"))
+    assert _far(_pooled(other, images), _pooled(trained, images)) < 1e-5
+    torch.testing.assert_close(other.fracture.weight, trained.fracture.weight)
+    torch.testing.assert_close(other.region.bias, trained.region.bias)
+    torch.testing.assert_close(other.dense.weight, dense)
+
+
+def test_a_warm_start_finds_packaged_classes_by_name(tmp_path: Path) -> None:
+    trained, other = SharedNetwork(2), SharedNetwork(2)
+    flat = tmp_path / "run"
+    flat.mkdir()
+    export_parts(trained, ("elbow", "hand"), flat)
+    for name in ("region", "fracture-hand"):
+        (tmp_path / "models" / name).mkdir(parents=True)
+        (flat / f"{name}.h5").rename(tmp_path / "models" / name / "weights.h5")
+    (tmp_path / "models" / "region" / "card.json").write_text('{"classes": ["elbow", "hand"]}')
+    kept = other.fracture.weight[1].detach().clone()
+    start_from(other, tmp_path / "models", ("hand", "wrist"))
+    torch.testing.assert_close(other.region.weight[0], trained.region.weight[1])
+    torch.testing.assert_close(other.fracture.weight[0], trained.fracture.weight[1])
+    torch.testing.assert_close(other.fracture.weight[1], kept)
+
+
+def test_a_single_file_gives_the_backbone(tmp_path: Path) -> None:
+    trained, other = SharedNetwork(1), SharedNetwork(2)
+    (region, _) = export_parts(trained, ("elbow",), tmp_path)
+    start_from(other, region, ("elbow", "hand"))
+    torch.testing.assert_close(other.backbone.top.weight, trained.backbone.top.weight)
+
+
+def test_what_cannot_be_started_from_is_told(tmp_path: Path) -> None:
+    network = SharedNetwork(2)
+    with pytest.raises(BrokenDeployment, match=r"neither region/weights\.h5 nor region\.h5"):
+        start_from(network, tmp_path, ("elbow", "hand"))
+    damaged = tmp_path / "damaged.h5"
+    damaged.write_bytes(b"no weights")
+    with pytest.raises(BrokenDeployment, match="cannot be read"):
+        start_from(network, damaged, ("elbow", "hand"))
+    export_parts(SharedNetwork(2), ("elbow", "hand"), tmp_path)
+    other = tmp_path / "other"
+    other.mkdir()
+    export_parts(SharedNetwork(2), ("elbow", "hand"), other)
+    (other / "fracture-hand.h5").replace(tmp_path / "fracture-hand.h5")
+    with pytest.raises(BrokenDeployment, match="do not share one backbone"):
+        start_from(network, tmp_path, ("elbow", "hand"))
