@@ -24,7 +24,7 @@ from fractureai.domain.reasons import Reason
 from fractureai.domain.result import StudyResult
 from fractureai.domain.study import Batch, Grouping, Study, Upload
 from fractureai.logs import configure_logging
-from fractureai.settings import Settings, StoreSettings, load_settings
+from fractureai.settings import ReportsGroup, Settings, StoreSettings, load_settings
 from fractureai.stages import inline, intake
 
 _COPY_BYTES = 1 << 20
@@ -36,11 +36,18 @@ _NAMESPACE = uuid.UUID("0d1c6f0a-3f63-4c62-9d0e-27e1b7f6a5c2")
 @click.option(
     "--out", "out_dir", type=click.Path(file_okay=False, path_type=Path), help="Leave PDFs and pictures here."
 )
+@click.option("--dicom", "with_dicom", is_flag=True, help="With --out: DICOM results too, for DICOM input.")
 @group_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line and study instead of a table.")
 @click.pass_context
 def analyze(
-    context: click.Context, paths: tuple[Path, ...], out_dir: Path | None, group: str, *, as_json: bool
+    context: click.Context,
+    paths: tuple[Path, ...],
+    out_dir: Path | None,
+    group: str,
+    *,
+    with_dicom: bool,
+    as_json: bool,
 ) -> None:
     """Analyze radiographs in this process and print what was found.
 
@@ -49,11 +56,13 @@ def analyze(
 
     Exit code 0: every study was read. 1: some were rejected or failed; the table says why.
     """
+    if with_dicom and not out_dir:
+        raise click.UsageError("--dicom needs --out: the folder the DICOM results go to")
     sorting = sorting_of(group)
     files = expand(paths)
     configure_logging(level="ERROR")
     with tempfile.TemporaryDirectory(prefix="fractureai-") as folder:
-        deployment = Deployment(_settings(Path(folder)))
+        deployment = Deployment(_settings(Path(folder), dicom=with_dicom))
         try:
             studies, refused = unpack(files, deployment, sorting)
             results = []
@@ -98,13 +107,15 @@ def unpack(
 
 
 def export(study: Study, result: StudyResult, store: ObjectStore, out_dir: Path) -> None:
-    """Copy report and pictures out of the store, under names a person can read."""
+    """Copy report, pictures and DICOM results out of the store, under names a person can read."""
     out_dir.mkdir(parents=True, exist_ok=True)
     stem = safe_stem(study.label, study.study_id)
     wanted = {f"{stem}.pdf": keys.report_pdf(study.site, study.study_id)}
     for image in result.images:
         if "overlay" in image.artifacts:
             wanted[f"{stem}-{image.number}-overlay.jpg"] = keys.overlay_jpg(study.site, study.study_id, image.number)
+    for entry in result.dicom_objects:
+        wanted[f"{stem}-{entry.name}.dcm"] = keys.dicom_object(study.site, study.study_id, entry.name)
     for name, key in wanted.items():
         if store.size_bytes(key) is not None:
             (out_dir / name).write_bytes(store.get(key))
@@ -117,5 +128,5 @@ def _analyzed(studies: list[Study], deployment: Deployment, *, quiet: bool) -> I
         yield study, inline.analyze(study, deployment)
 
 
-def _settings(folder: Path) -> Settings:
-    return load_settings(data_dir=folder, store=StoreSettings(path=folder / "store"))
+def _settings(folder: Path, *, dicom: bool) -> Settings:
+    return load_settings(data_dir=folder, store=StoreSettings(path=folder / "store"), reports=ReportsGroup(dicom=dicom))

@@ -16,6 +16,7 @@ from fractureai.web import (
     api_uploads,
     audit,
     dicom_results,
+    dicomweb,
     exports,
     fhir,
     health,
@@ -96,6 +97,7 @@ def create_app(ports: WebPorts, settings: WebSettings, observing: Observing | No
     problems.register(app)
     app.register_blueprint(health.bp)
     app.register_blueprint(api_bp)
+    app.register_blueprint(dicomweb.bp)
     app.register_blueprint(pages.bp)
     app.register_blueprint(sign_in.bp)
     return app

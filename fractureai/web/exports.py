@@ -10,10 +10,9 @@ import csv
 import io
 import zipfile
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
 from typing import Any
 
-from flask import Response, json, stream_with_context
+from flask import Response, json
 
 from fractureai.domain import keys
 from fractureai.domain.records import Page, StudyFilter, StudyRow, WorklistOrder
@@ -23,6 +22,7 @@ from fractureai.web.api_blueprint import bp
 from fractureai.web.context import site, web
 from fractureai.web.problems import Problem
 from fractureai.web.representations import moment, read_result, study_summary
+from fractureai.web.streaming import Pipe, streamed, zip_entry
 
 _ROWS_A_LOOK = 200
 _CHUNK_BYTES = 64 * 1024
@@ -39,27 +39,27 @@ _NAME_LENGTH = 60
 def studies_csv() -> Response:
     """The worklist as a table."""
     rows = _rows(parameters.study_filter(), parameters.worklist_order())
-    return _stream(_csv(rows), "text/csv", "fractureai-studies.csv")
+    return streamed(_csv(rows), "text/csv", "fractureai-studies.csv")
 
 
 @bp.get("/batches/<id:batch_id>/results.csv")
 def batch_results_csv(batch_id: str) -> Response:
     """The studies of a batch as a table."""
-    return _stream(_csv(_batch_rows(batch_id)), "text/csv", f"fractureai-{batch_id[:8]}.csv")
+    return streamed(_csv(_batch_rows(batch_id)), "text/csv", f"fractureai-{batch_id[:8]}.csv")
 
 
 @bp.get("/batches/<id:batch_id>/results.ndjson")
 def batch_results_ndjson(batch_id: str) -> Response:
     """The studies of a batch with their results, one JSON object a line."""
     lines = (json.dumps({**study_summary(row), "result": read_result(row)}) + "\n" for row in _batch_rows(batch_id))
-    return _stream((line.encode() for line in lines), "application/x-ndjson", f"fractureai-{batch_id[:8]}.ndjson")
+    return streamed((line.encode() for line in lines), "application/x-ndjson", f"fractureai-{batch_id[:8]}.ndjson")
 
 
 @bp.get("/batches/<id:batch_id>/reports.zip")
 def batch_reports_zip(batch_id: str) -> Response:
     """All reports of a batch, and the table of all its studies."""
     rows = _batch_rows(batch_id)
-    return _stream(_zip(rows, batch_id), "application/zip", f"fractureai-{batch_id[:8]}.zip")
+    return streamed(_zip(rows, batch_id), "application/zip", f"fractureai-{batch_id[:8]}.zip")
 
 
 def _batch_rows(batch_id: str) -> Iterator[StudyRow]:
@@ -110,23 +110,23 @@ def _cell(value: Any) -> str:
 
 def _zip(rows: Iterable[StudyRow], batch_id: str) -> Iterator[bytes]:
     """PDFs are compressed already, so they are stored as they are; of each only its entry's few bytes are kept."""
-    pipe = _Pipe()
+    pipe = Pipe()
     now = moment(web().ports.clock())
     with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as archive:
         for row in rows:
             if row.state is WorkState.DONE:
                 yield from _report(archive, pipe, row)
-        with archive.open(_entry(f"results-{now and now[:10]}.csv"), "w") as member:
+        with archive.open(zip_entry(f"results-{now and now[:10]}.csv"), "w") as member:
             for line in _csv(_batch_rows(batch_id)):
                 member.write(line)
                 yield pipe.take()
     yield pipe.take()
 
 
-def _report(archive: zipfile.ZipFile, pipe: _Pipe, row: StudyRow) -> Iterator[bytes]:
+def _report(archive: zipfile.ZipFile, pipe: Pipe, row: StudyRow) -> Iterator[bytes]:
     try:
         with web().ports.store.open(keys.report_pdf(row.site, row.study_id)) as stream:
-            entry = _entry(f"{_file_name(row.label)}{row.study_id[:8]}.pdf", row.finished_at_s)
+            entry = zip_entry(f"{_file_name(row.label)}{row.study_id[:8]}.pdf", row.finished_at_s)
             with archive.open(entry, "w") as member:
                 while chunk := stream.read(_CHUNK_BYTES):
                     member.write(chunk)
@@ -136,39 +136,7 @@ def _report(archive: zipfile.ZipFile, pipe: _Pipe, row: StudyRow) -> Iterator[by
     yield pipe.take()
 
 
-def _entry(name: str, at_s: float | None = None) -> zipfile.ZipInfo:
-    at = datetime.fromtimestamp(max(at_s or web().ports.clock(), 315_532_800.0), UTC)
-    entry = zipfile.ZipInfo(name, at.timetuple()[:6])
-    entry.external_attr = 0o600 << 16
-    return entry
-
-
 def _file_name(label: str) -> str:
     """What of a label may stand in a file name on every system; what tells files apart is the id after it."""
     kept = "".join(letter if letter.isalnum() or letter in " -" else "_" for letter in label).strip(" _-")
     return f"{kept[:_NAME_LENGTH].strip()} " if kept else ""
-
-
-class _Pipe(io.RawIOBase):
-    """What the archive is written into: never more than what was written since the last look."""
-
-    def __init__(self) -> None:
-        self._waiting = bytearray()
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any, /) -> int:
-        self._waiting += data
-        return len(data)
-
-    def take(self) -> bytes:
-        """What was written since."""
-        taken, self._waiting = bytes(self._waiting), bytearray()
-        return taken
-
-
-def _stream(chunks: Iterator[bytes], media_type: str, file_name: str) -> Response:
-    response = Response(stream_with_context(chunks), mimetype=media_type)
-    response.headers["Content-Disposition"] = f'attachment; filename="{file_name}"'
-    return response

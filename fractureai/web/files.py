@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from http import HTTPStatus
 
 from flask import Response, request
 from werkzeug.wsgi import wrap_file
@@ -27,25 +28,49 @@ def send_picture(study_id: str, number: int, picture: str) -> Response:
     if found is None or not 1 <= number <= 99_999:
         raise Problem("not_found")
     key_of, media_type = found
-    return _send(key_of(_visible(study_id), study_id, number), media_type, f"{study_id[:8]}-{number}-{picture}")
+    return _send(key_of(visible(study_id), study_id, number), media_type, f"{study_id[:8]}-{number}-{picture}")
 
 
 def send_report(study_id: str) -> Response:
     """The report as PDF."""
-    return _send(keys.report_pdf(_visible(study_id), study_id), "application/pdf", f"fractureai-{study_id[:8]}.pdf")
+    return _document(keys.report_pdf(visible(study_id), study_id), "application/pdf", f"fractureai-{study_id[:8]}.pdf")
 
 
 def send_result(study_id: str) -> Response:
     """The result as JSON, as it lies in the store."""
-    return _send(keys.result_json(_visible(study_id), study_id), "application/json", f"fractureai-{study_id[:8]}.json")
+    key = keys.result_json(visible(study_id), study_id)
+    return _document(key, "application/json", f"fractureai-{study_id[:8]}.json")
 
 
-def _visible(study_id: str) -> str:
+def send_dicom(study_id: str, name: str) -> Response:
+    """One DICOM result."""
+    try:
+        key = keys.dicom_object(visible(study_id), study_id, name)
+    except ValueError:
+        raise Problem("not_found") from None
+    return _document(key, "application/dicom", f"fractureai-{study_id[:8]}-{name}.dcm")
+
+
+def visible(study_id: str) -> str:
     """The site of a study this request may see."""
     here = site()
     if web().ports.ledger.study(study_id, site=here) is None:
         raise Problem("not_found")
     return here
+
+
+def _document(key: str, media_type: str, file_name: str) -> Response:
+    """A document: by an address of the store where there are such and the settings say so, else through us.
+
+    Pictures always go through us: pages show them, and may show nothing from elsewhere.
+    """
+    store, valid_s = web().ports.store, web().settings.direct_download_s
+    address = valid_s and store.address(key, valid_s=valid_s, file_name=file_name, media_type=media_type)
+    if not address:
+        return _send(key, media_type, file_name)
+    if store.size_bytes(key) is None:
+        raise Problem("not_there_yet")
+    return Response(status=HTTPStatus.FOUND, headers={"Location": address})
 
 
 def _send(key: str, media_type: str, file_name: str) -> Response:

@@ -39,6 +39,7 @@ _MOMENT: Schema = {"type": "string", "format": "date-time"}
 _PROBABILITY: Schema = {"type": "number", "minimum": 0, "maximum": 1}
 _STATE: Schema = {"type": "string", "enum": [state.value for state in WorkState]}
 _ASSESSMENT: Schema = {"type": "string", "enum": [assessment.value for assessment in Assessment]}
+_DICOM_KIND: Schema = {"type": "string", "enum": [kind.value for kind in DicomKind]}
 _SHA256: Schema = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
 
 _SUMMARY: Schema = {
@@ -64,6 +65,8 @@ _ARTIFACTS: Schema = _object(
     {
         "report_pdf": _maybe(_text()),
         "result_json": _text(),
+        "dicom": _list(_object({"name": _text(), "kind": _DICOM_KIND, "number": _maybe(_COUNT), "url": _text()})),
+        "dicom_zip": _maybe(_text("All DICOM results in one archive.")),
         "images": _list(_object({"number": _COUNT, **_PICTURES})),
     }
 )
@@ -122,7 +125,7 @@ SCHEMAS: dict[str, Schema] = {
     "DicomObject": _object(
         {
             "name": _text("Unique in its study; the last part of its address, before `.dcm`."),
-            "kind": {"type": "string", "enum": [kind.value for kind in DicomKind]},
+            "kind": _DICOM_KIND,
             "number": _maybe(_COUNT),
             "sop_class_uid": _text(),
             "sop_instance_uid": _text(),

@@ -98,6 +98,12 @@ def artifact_links(row: StudyRow, result: dict[str, Any] | None) -> dict[str, An
     return {
         "report_pdf": link("api.report", study_id=study_id) if has_report else None,
         "result_json": link("api.result", study_id=study_id),
+        "dicom": [
+            {name: entry[name] for name in ("name", "kind", "number")}
+            | {"url": link("api.dicom_object", study_id=study_id, name=entry["name"])}
+            for entry in result.get("dicom_objects", ())
+        ],
+        "dicom_zip": link("api.dicom_zip", study_id=study_id) if result.get("dicom_objects") else None,
         "images": [
             {"number": image["number"]}
             | {

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from fractureai.domain.dicom_objects import DicomKind
 from fractureai.domain.reasons import Reason
 from fractureai.domain.records import StudyRow
 from fractureai.domain.study import Assessment, Stage, WorkState
@@ -50,6 +51,14 @@ IMAGE_MEANINGS: Mapping[Assessment, str] = {
     Assessment.SUSPECTED: "The probability lies between the two thresholds.",
     Assessment.INCONCLUSIVE: "This view was not assessed.",
     Assessment.NO_FRACTURE: "The probability is below the lower threshold.",
+}
+
+DICOM_KINDS: Mapping[str, str] = {
+    DicomKind.SR: "Structured report",
+    DicomKind.SUMMARY: "Summary page",
+    DicomKind.OVERLAY: "Picture with attention and region",
+    DicomKind.GSPS: "Region on the original (presentation state)",
+    DicomKind.PDF: "Report as PDF",
 }
 
 STATES: Mapping[WorkState, Word] = {
