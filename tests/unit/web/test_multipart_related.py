@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import io
+import random
+
+import pytest
+
+from fractureai.web.multipart_related import NotMultipart, RelatedParts
+
+
+class Dribble(io.RawIOBase):
+    """A stream that gives as little as it likes."""
+
+    def __init__(self, data: bytes, most: int) -> None:
+        self._inner = io.BytesIO(data)
+        self._random = random.Random(most)
+        self._most = most
+
+    def read(self, _size: int = -1) -> bytes:
+        return self._inner.read(self._random.randint(1, self._most))
+
+
+def body(parts: list[tuple[dict[str, str], bytes]], boundary: str = "b0") -> bytes:
+    whole = b"a preamble nobody reads"
+    for headers, content in parts:
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        whole += f"\r\n--{boundary} \r\n{lines}\r\n".encode() + content
+    return whole + f"\r\n--{boundary}--\r\nan epilogue".encode()
+
+
+PARTS = [
+    ({"Content-Type": "application/dicom; transfer-syntax=*"}, b"one\r\n--b"),
+    ({}, b"two"),
+    ({"content-type": "Application/DICOM"}, b""),
+    ({"X": "y"}, bytes(range(256)) * 40 + b"\r\n--b\r\n--b1"),
+]
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 7, 50, 1_000_000])
+def test_parts_come_out_whole_however_the_bytes_come_in(most: int) -> None:
+    found = [(part.media_type, b"".join(part.chunks)) for part in RelatedParts(Dribble(body(PARTS), most), "b0")]
+    assert found == [
+        ("application/dicom", b"one\r\n--b"),
+        ("", b"two"),
+        ("application/dicom", b""),
+        ("", PARTS[3][1]),
+    ]
+
+
+def test_a_part_that_is_not_read_is_passed_over() -> None:
+    assert len(list(RelatedParts(io.BytesIO(body(PARTS)), "b0"))) == len(PARTS)
+
+
+def test_it_may_begin_with_the_boundary() -> None:
+    (part,) = RelatedParts(io.BytesIO(b"--b\r\n\r\nx\r\n--b--"), "b")
+    assert part.media_type == ""
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"nothing of the kind", b"--b", b"--b\r\n", b"--b\r\nX: y\r\n\r\nends here", b"--b!\r\n\r\nx\r\n--b--"],
+)
+def test_what_is_not_whole_is_refused(data: bytes) -> None:
+    with pytest.raises(NotMultipart):
+        [b"".join(part.chunks) for part in RelatedParts(io.BytesIO(data), "b")]
+
+
+def test_headers_are_bounded() -> None:
+    endless = b"--b\r\nX: " + b"y" * 10_000_000
+    stream = io.BytesIO(endless)
+    with pytest.raises(NotMultipart, match="too long"):
+        list(RelatedParts(stream, "b"))
+    assert stream.tell() < 1_000_000
+
+
+@pytest.mark.parametrize("boundary", ["", "x" * 71, "ü"])
+def test_a_boundary_is_short_and_plain(boundary: str) -> None:
+    with pytest.raises(NotMultipart):
+        RelatedParts(io.BytesIO(b""), boundary)
