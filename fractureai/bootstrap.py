@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from fractureai.domain import keys
+from fractureai.domain.examinations import Quiet
 from fractureai.errors import BrokenDeployment
 from fractureai.settings import LOOPBACK_HOSTS, Settings
 from fractureai.stages.ports import WorkPolicy
@@ -25,8 +26,12 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from fractureai.access.oidc import Provider
+    from fractureai.dicom.delivery import PeerSender
+    from fractureai.dicom.listener import Listener, ListenerSettings
+    from fractureai.dicom.peers import Peers
     from fractureai.domain import ports
     from fractureai.domain.access import Gate
+    from fractureai.domain.records import Subscriber
     from fractureai.metrics.shared import Meters
 
 ROLES: dict[str, tuple[str, ...]] = {
@@ -70,12 +75,22 @@ class Deployment:
         webhook = self.settings.webhook
         return WorkPolicy(
             lease_s=work.lease_s,
+            longest_wait_s=work.longest_wait_s,
+            outage_s=work.outage_s,
+            longest_s=self.settings.queue.task_time_limit_s,
+            longest_intake_s=self.settings.queue.intake_time_limit_s,
+            walk_in_studies=work.walk_in_studies,
+            portion=work.portion,
             max_attempts=work.max_attempts,
             backoff_s=work.backoff_s,
             patience_s=work.patience_s,
             delivery_attempts=webhook.attempts,
             delivery_backoff_s=webhook.backoff_s,
+            results_attempts=self.settings.dicom.attempts,
+            results_backoff_s=self.settings.dicom.backoff_s,
             public_base_url=(self.settings.web.public_base_url or "").rstrip("/"),
+            quiet=Quiet(self.settings.dicom.quiet_s, self.settings.dicom.quiet_at_most_s),
+            revise_within_s=self.settings.dicom.revise_within_s,
         )
 
     @cached_property
@@ -114,7 +129,9 @@ class Deployment:
         from fractureai.metrics.ledger import MeteredLedger
         from fractureai.storage.ledger.sql import SqlLedger
 
-        ledger = SqlLedger.open(self.settings.ledger_url, outbox=bool(self.settings.webhook.url))
+        ledger = SqlLedger.open(
+            self.settings.ledger_url, outbox=bool(self.settings.webhook.url), subscribers=self._subscribers()
+        )
         return cast("ports.Ledger", MeteredLedger(ledger, self.meters.instruments))
 
     @cached_property
@@ -197,6 +214,67 @@ class Deployment:
         return HttpNotifier(webhook.url, _secret_in(webhook.secret_file), timeout_s=webhook.timeout_s)
 
     @cached_property
+    def peers(self) -> Peers:
+        """Who may send DICOM, and where results go."""
+        from fractureai.dicom.peers import read_peers
+
+        return read_peers(self.settings.dicom.peers_file)
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """The sites that images come in for."""
+        listed = (caller.site for caller in self.peers.caller)
+        return tuple(dict.fromkeys((self.settings.site, *listed, *self.ledger.sites())))
+
+    @cached_property
+    def sender(self) -> PeerSender:
+        """Results to DIMSE and DICOMweb peers."""
+        from fractureai.dicom.delivery import PeerSender
+
+        return PeerSender(self.peers, self.settings.dicom.ae_title)
+
+    def listener(self, *, port: int | None = None) -> Listener:
+        """The DICOM listener, listening.
+
+        Raises
+        ------
+        BrokenDeployment
+            If it may be reached from elsewhere and nobody said who may send.
+        """
+        from fractureai.dicom.listener import Listener
+
+        return Listener(self.listener_settings(port=port), self, self.clock, self.new_id)
+
+    def listener_settings(self, *, port: int | None = None) -> ListenerSettings:
+        """What :meth:`listener` works by; raises as it does, without listening."""
+        from fractureai.dicom.listener import ListenerSettings
+
+        chosen = self.settings.dicom
+        if chosen.host not in LOOPBACK_HOSTS and not self.peers.caller and chosen.tls_ca_file is None:
+            raise BrokenDeployment(
+                f"the DICOM listener would take images from anybody who reaches {chosen.host}: list [[caller]] "
+                "entries in FRACTUREAI_DICOM__PEERS_FILE, or demand certificates with FRACTUREAI_DICOM__TLS_CA_FILE"
+            )
+        return ListenerSettings(
+            host=chosen.host,
+            port=chosen.port if port is None else port,
+            ae_title=chosen.ae_title,
+            site=self.settings.site,
+            peers=self.peers,
+            quiet=self.policy.quiet,
+            max_associations=chosen.max_associations,
+            max_pdu_bytes=chosen.max_pdu_bytes,
+            max_instance_bytes=chosen.max_instance_bytes,
+            certificate_file=chosen.tls_certificate_file,
+            key_file=chosen.tls_key_file,
+            ca_file=chosen.tls_ca_file,
+        )
+
+    def _subscribers(self) -> tuple[Subscriber, ...]:
+        # pydantic and the peers file only where one is named.
+        return self.peers.subscribers if self.settings.dicom.peers_file else ()
+
+    @cached_property
     def report_writer(self) -> ports.ReportWriter:
         """Reportlab."""
         from fractureai.reports.pdf import PdfReportWriter
@@ -264,6 +342,13 @@ class Deployment:
         )
 
     @cached_property
+    def instances(self) -> ports.InstanceReader:
+        """Which instance a DICOM file is."""
+        from fractureai.dicom.part10 import Part10Reader
+
+        return Part10Reader()
+
+    @cached_property
     def fhir(self) -> ports.FhirWriter:
         """Results for systems that speak FHIR."""
         from fractureai.reports.fhir import FhirDocumentWriter
@@ -288,6 +373,7 @@ class Deployment:
                 self.policy,
                 self.gate,
                 self.fhir,
+                self.instances,
             ),
             WebSettings(
                 site=self.settings.site,

@@ -17,6 +17,7 @@ _COMMANDS = {
     "demo": Lazy("fractureai.commands.demo", "demo", "See it work, on phantoms or your own files."),
     "web": Lazy("fractureai.commands.web", "web", "Start the web process alone."),
     "migrate": Lazy("fractureai.commands.migrate", "migrate", "Bring ledger and store up to date, before a start."),
+    "dicom": Lazy("fractureai.commands.dicom", "dicom", "Receive images and send results by DICOM."),
     "rebuild": Lazy("fractureai.commands.rebuild", "rebuild", "Make a lost ledger anew from the store."),
     "keys": Lazy("fractureai.commands.keys", "keys", "Keys for programs: create, list, revoke."),
     "accounts": Lazy("fractureai.commands.accounts", "accounts", "People with a password here: add, list, remove."),

@@ -115,6 +115,7 @@ class QueueGroup(_Group):
     password_file: Path | None = Field(default=None, description="what is put into the URL as its password")
     prefix: str = "fractureai:"
     task_time_limit_s: int = Field(default=180, ge=10)
+    intake_time_limit_s: int = Field(default=3600, ge=60)
     visibility_timeout_s: int = Field(default=900, ge=30)
 
     _read_files = model_validator(mode="before")(_from_files("url", password=True))
@@ -206,6 +207,36 @@ class AccessGroup(_Group):
         return self
 
 
+class DicomGroup(_Group):
+    """Images from and results to DICOM peers."""
+
+    peers_file: Path | None = Field(default=None, description="who may send, and where results go; docs/dicom.md")
+    host: str = "127.0.0.1"
+    port: int = Field(default=0, ge=0, le=65535, description="of the listener; 0: `serve` starts none")
+    ae_title: str = Field(
+        default="FRACTUREAI", pattern=r"^[\x21-\x5b\x5d-\x7e]([\x20-\x5b\x5d-\x7e]{0,14}[\x21-\x5b\x5d-\x7e])?$"
+    )
+    quiet_s: float = Field(default=30, gt=0, description="an examination is complete so long after its last image")
+    quiet_at_most_s: float = Field(default=900, gt=0, description="and so long after its first, however many come")
+    revise_within_s: float = Field(default=24 * 3600, ge=60, description="so long, a late image revises the result")
+    max_associations: int = Field(default=25, ge=1, le=500)
+    max_pdu_bytes: int = Field(default=1 << 17, ge=1 << 12, le=1 << 24)
+    max_instance_bytes: int = Field(default=256 << 20, ge=1 << 10)
+    tls_certificate_file: Path | None = Field(default=None, description="with it and its key, the listener speaks TLS")
+    tls_key_file: Path | None = None
+    tls_ca_file: Path | None = Field(default=None, description="senders must show a certificate signed by one of these")
+    attempts: int = Field(default=20, ge=1, le=100, description="at sending the results of a study to a destination")
+    backoff_s: float = Field(default=30, gt=0)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.tls_certificate_file is None) != (self.tls_key_file is None):
+            raise ValueError("tls_certificate_file and tls_key_file belong together")
+        if self.tls_ca_file is not None and self.tls_certificate_file is None:
+            raise ValueError("tls_ca_file needs tls_certificate_file")
+        return self
+
+
 class DecodeGroup(_Group):
     """Limits on untrusted files."""
 
@@ -223,11 +254,16 @@ class ReportsGroup(_Group):
 class WorkGroup(_Group):
     """How often and how long."""
 
-    lease_s: float = Field(default=240, gt=0)
+    lease_s: float = Field(default=30, ge=1)
     max_attempts: int = Field(default=3, ge=1)
     backoff_s: float = Field(default=10, ge=0)
+    longest_wait_s: float = Field(default=120, gt=0)
+    outage_s: float = Field(default=24 * 3600, gt=0)
     patience_s: float = Field(default=900, gt=0)
-    reconcile_every_s: float = Field(default=5, gt=0)
+    walk_in_studies: int = Field(default=10, ge=0)
+    portion: int = Field(default=500, ge=1)
+    reconcile_every_s: float = Field(default=1, gt=0)
+    leader_lease_s: float = Field(default=10, ge=1)
 
 
 class MetricsGroup(_Group):
@@ -273,6 +309,7 @@ class Settings(BaseSettings):
     work: WorkGroup = WorkGroup()
     reports: ReportsGroup = ReportsGroup()
     webhook: WebhookGroup = WebhookGroup()
+    dicom: DicomGroup = DicomGroup()
     metrics: MetricsGroup = MetricsGroup()
 
     @classmethod

@@ -9,7 +9,7 @@ import threading
 from fractureai.errors import TransientFailure
 from fractureai.metrics.exporter import Exporter
 from fractureai.metrics.processes import Pulse
-from fractureai.stages import reconcile, tidy
+from fractureai.stages import examinations, reconcile, tidy
 from workers.start import deployment
 
 _LOG = logging.getLogger(__name__)
@@ -34,9 +34,12 @@ def main() -> None:
     while not stop.wait(built.settings.work.reconcile_every_s):
         pulse.beat()
         try:
+            examinations.run(built)
             reconcile.run(built)
             if built.clock() >= tidy_at_s:
                 tidy.run(built)
+                examinations.tidy(built)
+                examinations.sweep(built.sites, built)
                 tidy_at_s = built.clock() + _TIDY_EVERY_S
         except TransientFailure as failure:
             _LOG.warning("this round is skipped: %s", failure)

@@ -54,6 +54,9 @@ def embedded_service(settings: Settings) -> Iterator[RunningService]:
     data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _locked(data_dir), _run_dir() as run_dir:
         _check_port(settings.web.host, settings.web.port)
+        if settings.dicom.port:
+            _check_port(settings.dicom.host, settings.dicom.port)
+        _check_peers(settings)
         check_access(settings)
         log_dir = data_dir / "logs"
         log_dir.mkdir(exist_ok=True)
@@ -77,6 +80,15 @@ def check_access(settings: Settings) -> None:
     if deployment.gate is not None:
         deployment.check_access()
         deployment.ledger.close()
+
+
+def _check_peers(settings: Settings) -> None:
+    """Said here, too: a peers file that is wrong, and a listener that anybody could send to."""
+    deployment = Deployment(settings)
+    if settings.dicom.port:
+        deployment.listener_settings()
+    elif settings.dicom.peers_file:
+        _ = deployment.peers
 
 
 def watch(service: RunningService, *, poll_s: float = 1.0) -> None:
@@ -121,6 +133,8 @@ def _programs(settings: Settings, data_dir: Path, run_dir: Path) -> list[Program
         Program("reports", worker_command("reports", also=("intake",)), 20, 60, environment),
         Program("scheduler", [sys.executable, "-m", "workers.scheduler"], 25, 15, environment),
     ]
+    if settings.dicom.port:
+        programs.append(Program("dicom", [sys.executable, "-m", "workers.dicom"], 28, 15, environment))
     if not settings.queue.url:
         programs.insert(0, Program("redis", redis_command(find_redis_server(), redis_socket, redis_dir), 1))
     return programs
@@ -222,9 +236,7 @@ def _check_port(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise BrokenDeployment(
-                f"cannot listen on {host}:{port} ({error.strerror}); choose another --port"
-            ) from error
+            raise BrokenDeployment(f"cannot listen on {host}:{port} ({error.strerror}); choose another --port") from error
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ examination may be cut off anywhere and do it again, with the same study.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from fractureai.domain import keys
 from fractureai.domain.examinations import Arrival, Closing, Quiet
@@ -44,12 +45,12 @@ def arrived(arrival: Arrival, quiet: Quiet, ports: AcceptPorts) -> bool:
     return is_new
 
 
-def run(ports: StagePorts, quiet: Quiet) -> int:
+def run(ports: StagePorts) -> int:
     """Make studies of all examinations that have gone quiet; returns how many."""
     closed = 0
     try:
         for examination_id in ports.ledger.due_examinations(now_s=ports.clock(), limit=_ROUND):
-            closed += _close(examination_id, ports, quiet)
+            closed += _close(examination_id, ports)
     except TransientFailure as failure:
         _LOG.warning("closing examinations stopped: %s", failure)
     if closed:
@@ -57,7 +58,7 @@ def run(ports: StagePorts, quiet: Quiet) -> int:
     return closed
 
 
-def _close(examination_id: str, ports: StagePorts, quiet: Quiet) -> bool:
+def _close(examination_id: str, ports: StagePorts) -> bool:
     batch_id = ports.new_id()
     closing = ports.ledger.close_examination(
         examination_id,
@@ -73,7 +74,7 @@ def _close(examination_id: str, ports: StagePorts, quiet: Quiet) -> bool:
         if uploads:
             batch = Batch(closing.site, closing.batch_id, _label(closing), ports.clock(), uploads, Grouping.STUDY)
             accept_batch(batch, ports)
-    ports.ledger.examination_closed(closing, now_s=ports.clock(), quiet=quiet)
+    ports.ledger.examination_closed(closing, now_s=ports.clock(), quiet=ports.policy.quiet)
     _LOG.info(
         "study %s: revision %d of an examination, %d images", closing.study_id, closing.number, len(closing.images)
     )
@@ -102,14 +103,15 @@ def _label(closing: Closing) -> str:
     return what if closing.number == 1 else f"{what}, revision {closing.number}"
 
 
-def tidy(ports: StagePorts, *, revise_within_s: float) -> int:
+def tidy(ports: StagePorts) -> int:
     """Delete the images of examinations nothing came to for so long, and of those whose study was deleted; returns how
     many examinations. Their studies keep their own copies.
     """
     now = ports.clock()
+    before = now - ports.policy.revise_within_s
     tidied = 0
-    for examination_id in ports.ledger.stale_examinations(before_s=now - revise_within_s, limit=_ROUND):
-        tidied += _forget_images(examination_id, ports, before_s=now - revise_within_s)
+    for examination_id in ports.ledger.stale_examinations(before_s=before, limit=_ROUND):
+        tidied += _forget_images(examination_id, ports, before_s=before)
     for examination_id in ports.ledger.orphaned_examinations(limit=_ROUND):
         if _forget_images(examination_id, ports, before_s=now):
             ports.ledger.forget_examination(examination_id)
@@ -124,10 +126,10 @@ def _forget_images(examination_id: str, ports: StagePorts, *, before_s: float) -
     return bool(images)
 
 
-def sweep(sites: list[str], ports: AcceptPorts, *, now_s: float) -> int:
+def sweep(sites: Sequence[str], ports: StagePorts) -> int:
     """Delete what crashes left of transfers that were never acknowledged; returns how many. Lists what is kept."""
     swept = 0
-    oldest_hour = int((now_s - _LEFT_OVER_S) // 3600)
+    oldest_hour = int((ports.clock() - _LEFT_OVER_S) // 3600)
     for site in sites:
         prefix = keys.arrivals_prefix(site)
         old: dict[str, str] = {}

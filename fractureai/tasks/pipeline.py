@@ -8,7 +8,7 @@ from typing import Any
 from celery import Celery, Task
 
 from fractureai.domain.study import Stage
-from fractureai.stages import classify, detect, explain, intake, notify, report
+from fractureai.stages import classify, deliver, detect, explain, intake, report
 from fractureai.stages.ports import StagePorts
 
 _STAGES: dict[Stage, Callable[[str, StagePorts], str]] = {
@@ -44,7 +44,7 @@ def register_tasks(app: Celery, ports: Callable[[], StagePorts]) -> None:
     for stage, run in _STAGES.items():
         _register(app, task_name(stage), run, ports)
     _register(app, INTAKE, intake.run, ports)
-    _register(app, NOTIFY, notify.run, ports)
+    _register(app, NOTIFY, deliver.run, ports)
 
 
 def _register(app: Celery, name: str, run: Callable[[str, StagePorts], str], ports: Callable[[], StagePorts]) -> None:

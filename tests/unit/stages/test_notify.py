@@ -16,7 +16,7 @@ import pytest
 from fractureai.domain.records import DeliveryState
 from fractureai.domain.study import Assessment, Stage, Study, WorkState
 from fractureai.errors import TransientFailure
-from fractureai.stages import notify, reconcile
+from fractureai.stages import deliver, notify, reconcile
 from fractureai.storage.ledger.sql import SqlLedger
 from fractureai.webhook.sender import HttpNotifier
 from tests.browser.samples import open_app, open_ports
@@ -93,8 +93,8 @@ def test_the_news_of_a_finished_study(telling: House, receiver: Any) -> None:
     study = finish(telling)
     (delivery_id,) = due(telling)
     assert due(telling) == []
-    assert notify.run(delivery_id, telling) == "done"
-    assert notify.run(delivery_id, telling) == "not_due"
+    assert deliver.run(delivery_id, telling) == "done"
+    assert deliver.run(delivery_id, telling) == "not_due"
     ((headers, body),) = receiver.got
     message = json.loads(body)
     assert {name: message[name] for name in ("study_id", "state", "assessment")} == {
@@ -119,7 +119,7 @@ def test_what_is_not_taken_is_tried_again_and_given_up(telling: House, receiver:
     receiver.status = status
     (delivery_id,) = due(telling)
     for attempt, answer in enumerate(("retry", "retry", "failed"), start=1):
-        assert notify.run(delivery_id, telling) == answer
+        assert deliver.run(delivery_id, telling) == answer
         assert len(receiver.got) == attempt
         telling.now_s += 10 * 2**attempt
         assert due(telling) == ([] if answer == "failed" else [delivery_id])
@@ -128,7 +128,7 @@ def test_what_is_not_taken_is_tried_again_and_given_up(telling: House, receiver:
     receiver.status = 200
     assert telling.ledger.retry_delivery(delivery_id, site="local", now_s=telling.now_s)
     assert due(telling) == [delivery_id]
-    assert notify.run(delivery_id, telling) == "done"
+    assert deliver.run(delivery_id, telling) == "done"
     assert telling.ledger.undelivered(site="local", limit=9) == []
 
 

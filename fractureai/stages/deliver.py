@@ -1,0 +1,69 @@
+"""deliver: a finished study on its way to somebody; which somebody, the delivery says. One frame for all channels:
+lease, attempt, back-off, giving up. A channel says only what was left undone, if anything.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from fractureai.domain.records import Channel, Delivery, StudyRow
+from fractureai.errors import BrokenDeployment, TransientFailure
+from fractureai.stages import notify, send
+from fractureai.stages.ports import StagePorts
+
+_LOG = logging.getLogger(__name__)
+
+_LONGEST_WAIT_S = 6 * 3600.0
+
+Deliver = Callable[[Delivery, StudyRow, StagePorts], None]
+
+CHANNELS: Mapping[Channel, Deliver] = MappingProxyType({Channel.WEBHOOK: notify.deliver, Channel.DICOM: send.deliver})
+"""What each channel does. It raises ``TransientFailure`` unless everything was taken; its detail is kept and shown."""
+
+
+def run(delivery_id: str, ports: StagePorts) -> str:
+    """Deliver once. Returns ``not_due``, ``done``, ``retry`` or ``failed``."""
+    delivery = ports.ledger.claim_delivery(delivery_id, now_s=ports.clock(), lease_s=ports.policy.delivery_lease_s)
+    if delivery is None:
+        return "not_due"
+    row = ports.ledger.study(delivery.study_id, site=delivery.site)
+    if row is None:
+        return _give_up(delivery, "the study is gone", ports)
+    try:
+        CHANNELS[delivery.channel](delivery, row, ports)
+    except TransientFailure as failure:
+        return _again(delivery, failure.detail, ports)
+    except BrokenDeployment as error:
+        # Such as a destination that is no longer in the peers file: an operator mends it and has it sent again.
+        _LOG.exception("delivery %s: the installation is at fault", delivery_id)
+        return _give_up(delivery, str(error), ports)
+    except Exception as error:  # one delivery's trouble must never end the worker
+        _LOG.exception("delivery %s failed", delivery_id)
+        return _again(delivery, type(error).__name__, ports)
+    ports.ledger.delivered(delivery, now_s=ports.clock())
+    return "done"
+
+
+def _again(delivery: Delivery, error: str, ports: StagePorts) -> str:
+    if delivery.attempts >= ports.policy.attempts_on(delivery.channel):
+        return _give_up(delivery, error, ports)
+    wait = _wait_s(delivery, ports)
+    _LOG.warning("delivery %s: %s; again in %.0f s", delivery.delivery_id, error, wait)
+    ports.ledger.postpone_delivery(delivery, error, due_at_s=ports.clock() + wait)
+    return "retry"
+
+
+def _wait_s(delivery: Delivery, ports: StagePorts) -> float:
+    """Doubled for every attempt, up to a bound; and up to a tenth more by the study's id, so that what waited for the
+    same peer does not come back to it in one moment.
+    """
+    wait = min(ports.policy.backoff_on(delivery.channel) * 2.0 ** (delivery.attempts - 1), _LONGEST_WAIT_S)
+    return wait * (1.0 + int(delivery.study_id[:4], 16) / 0xA0000)
+
+
+def _give_up(delivery: Delivery, error: str, ports: StagePorts) -> str:
+    _LOG.error("delivery %s: given up: %s", delivery.delivery_id, error)
+    ports.ledger.give_up_delivery(delivery, error, now_s=ports.clock())
+    return "failed"
