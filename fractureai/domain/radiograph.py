@@ -38,6 +38,7 @@ class Header:
     referring_physician_name: str = ""
     body_part_examined: str = ""
     view_position: str = ""
+    patient_orientation: str = ""
     laterality: str = ""
     photometric_interpretation: str = ""
     burned_in_annotation: str = ""

@@ -21,6 +21,7 @@ _TABLE: dict[str, str] = {
     "multi_frame": "The file holds several frames or an animation. Send single radiographs.",
     "no_pixels": "The DICOM file holds no image. Send the image objects of the study.",
     "not_a_radiograph": "This is not a plain radiograph. Send CR or DX images of a limb.",
+    "dicom_directory": "This is the index of a DICOM medium, not an image; the images are read by themselves.",
     "own_result": "This is a result of this system, not a radiograph. Send the original images only.",
     "colour_image": "The picture is in colour; radiographs are greyscale. Send the original radiograph.",
     "blank_image": "The image shows nothing: all its pixels are nearly the same. Check the export.",
@@ -53,6 +54,7 @@ _TABLE: dict[str, str] = {
     "in the log by the study's id.",
     # Our own failures.
     "attempts_exhausted": "The analysis did not finish in three attempts. An operator can look at it and retry.",
+    "outage_too_long": "Something the analysis needs was away for a day. An operator can look at it and retry.",
     "store_unavailable": "The image store could not be reached.",
     "store_full": "The image store is full. An operator has to make room; nothing was accepted.",
     "ledger_unavailable": "The database could not be reached.",
@@ -66,6 +68,9 @@ _TABLE: dict[str, str] = {
 }
 
 REASONS: Mapping[str, str] = MappingProxyType(_TABLE)
+
+OUTAGES = frozenset({"store_unavailable", "store_full", "ledger_unavailable", "queue_unavailable"})
+"""What is away and comes back: no fault of a study that met it, however often."""
 
 
 @dataclass(frozen=True, slots=True)

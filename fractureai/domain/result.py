@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from fractureai.domain.assessment import Finding
@@ -13,6 +13,28 @@ from fractureai.domain.scores import ModelIdentity
 from fractureai.domain.study import Assessment, Study, WorkState
 
 DISCLAIMER = "Not for diagnostic use. FractureAI assists a reader; it never diagnoses alone."
+
+
+@dataclass(frozen=True, slots=True)
+class ViewTags:
+    """How the header of a DICOM image describes the view. Text as found, cleaned; empty where it is silent.
+
+    Attributes
+    ----------
+    laterality:
+        ``L``, ``R``, ``B`` or ``U``.
+    position:
+        ``AP``, ``LL`` and the like.
+    orientation:
+        Where the rows and the columns of the source point to, with a backslash between them.
+    body_part:
+        The part of the body examined.
+    """
+
+    laterality: str = ""
+    position: str = ""
+    orientation: str = ""
+    body_part: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +50,8 @@ class ImageResult:
         ``(x0, y0, x1, y1)`` on the source grid, origin at the outer top-left corner.
     artifacts:
         Which of ``image``, ``heat``, ``overlay``, ``roi`` exist.
+    view:
+        ``None`` where the file is not DICOM.
     """
 
     number: int
@@ -44,6 +68,7 @@ class ImageResult:
     source_width_px: int | None = None
     model: ModelIdentity | None = None
     artifacts: tuple[str, ...] = ()
+    view: ViewTags | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The image's entry in ``result.json``."""
@@ -67,6 +92,7 @@ class ImageResult:
             "source_px": None if self.source_width_px is None else [self.source_width_px, self.source_height_px],
             "model": None if self.model is None else self.model.name,
             "artifacts": list(self.artifacts),
+            "view": self.view and asdict(self.view),
         }
 
     @classmethod
@@ -89,6 +115,7 @@ class ImageResult:
             source_width_px=source and source[0],
             model=models[data["model"]] if data["model"] else None,
             artifacts=tuple(data["artifacts"]),
+            view=ViewTags(**data["view"]) if data.get("view") else None,
         )
 
 

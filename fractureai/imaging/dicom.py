@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import logging
-import re
 import warnings
 import zlib
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,9 +26,11 @@ from pydicom.uid import (
 from fractureai.domain.radiograph import Radiograph
 from fractureai.errors import RejectedInput
 from fractureai.imaging import normalise
+from fractureai.imaging.body_part import body_part_examined
 from fractureai.imaging.colour import grey_of_colour
 from fractureai.imaging.dicom_context import read_context
 from fractureai.imaging.dicom_header import element, pixel_spacing_mm, read_header
+from fractureai.imaging.dicom_scope import refuse_other_objects
 from fractureai.imaging.extent import check_extent
 from fractureai.imaging.grayscale import StoredPixels, to_grey
 from fractureai.imaging.limits import DecodeLimits
@@ -38,25 +40,6 @@ from fractureai.imaging.text import clean
 logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
 config.settings.reading_validation_mode = config.IGNORE
 
-_SECONDARY_CAPTURE = frozenset(
-    {
-        "1.2.840.10008.5.1.4.1.1.7",  # Secondary Capture
-        "1.2.840.10008.5.1.4.1.1.7.2",  # Multi-frame Grayscale Byte, of one frame
-        "1.2.840.10008.5.1.4.1.1.7.3",  # Multi-frame Grayscale Word, of one frame
-    }
-)
-_RADIOGRAPHY = frozenset(
-    {
-        "1.2.840.10008.5.1.4.1.1.1",  # Computed Radiography
-        "1.2.840.10008.5.1.4.1.1.1.1",  # Digital X-Ray, for presentation
-        "1.2.840.10008.5.1.4.1.1.1.1.1",  # Digital X-Ray, for processing
-        "1.2.840.10008.5.1.4.1.1.12.2",  # X-Ray Radiofluoroscopic: a still
-    }
-)
-_SOP_CLASSES = _RADIOGRAPHY | _SECONDARY_CAPTURE
-_RADIOGRAPHY_MODALITIES = frozenset({"CR", "DX", "RG", "RF"})
-# What a secondary capture of a radiograph is labelled with, if at all.
-_CAPTURE_MODALITIES = _RADIOGRAPHY_MODALITIES | {"OT", "SC", ""}
 # What pydicom found out about a file that does not say: (implicit VR, little endian) to transfer syntax.
 _ENCODINGS = {
     (True, True): ImplicitVRLittleEndian,
@@ -83,10 +66,11 @@ def read_dicom(data: bytes, limits: DecodeLimits) -> Radiograph:
     """
     dataset, syntax = _parse(data, limits)
     try:
-        _refuse_other_objects(dataset)
+        refuse_other_objects(dataset)
         height, width = _extent(dataset, limits)
         pixels = _grey(dataset, limits.long_side_px)
-        header, spacing_mm = read_header(dataset, syntax), pixel_spacing_mm(dataset)
+        header = replace(read_header(dataset, syntax), body_part_examined=body_part_examined(dataset))
+        spacing_mm = pixel_spacing_mm(dataset)
         return Radiograph(pixels, height, width, header, spacing_mm, read_context(dataset))
     except (RejectedInput, MemoryError):
         raise
@@ -157,29 +141,6 @@ def _inflated(packed: bytes, max_bytes: int) -> Dataset:
     return dataset
 
 
-def _refuse_other_objects(dataset: Dataset) -> None:
-    sop_class = str(element(dataset, "SOPClassUID") or "")
-    modality = str(element(dataset, "Modality") or "").strip().upper()
-    modalities = _CAPTURE_MODALITIES if sop_class in _SECONDARY_CAPTURE else _RADIOGRAPHY_MODALITIES | {""}
-    known = sop_class in _SOP_CLASSES and modality in modalities
-    # Anonymisers that drop the SOP Class leave the modality.
-    if not known and not (sop_class == "" and modality in _RADIOGRAPHY_MODALITIES):
-        if sop_class not in _SOP_CLASSES and "Rows" not in dataset:
-            raise RejectedInput("no_pixels", _what(sop_class, modality))
-        raise RejectedInput("not_a_radiograph", _what(sop_class, modality))
-    if "PixelData" not in dataset:
-        raise RejectedInput("no_pixels")
-    if not dataset["PixelData"].value:
-        raise RejectedInput("no_pixels")
-
-
-def _what(sop_class: str, modality: str) -> str:
-    """What an object is, in the standard's words; free text of the file is not repeated."""
-    name = UID(sop_class).name if sop_class else ""
-    parts = [name if name != sop_class else "", f"modality {modality}" if re.fullmatch("[A-Z]{1,8}", modality) else ""]
-    return ", ".join(part for part in parts if part)
-
-
 def _extent(dataset: Dataset, limits: DecodeLimits) -> tuple[int, int]:
     """Rows and columns, once all that decides the decoder's memory is within the limits."""
     frames = int(element(dataset, "NumberOfFrames") or 1)
@@ -187,6 +148,7 @@ def _extent(dataset: Dataset, limits: DecodeLimits) -> tuple[int, int]:
         raise RejectedInput("multi_frame", f"{frames} frames")
     height, width = int(dataset.Rows), int(dataset.Columns)
     check_extent(height, width, limits)
+    _infer_bits(dataset, height * width)
     if int(dataset.get("SamplesPerPixel", 1)) not in {1, 3}:
         raise RejectedInput("damaged", "neither one nor three samples per pixel")
     if int(dataset.BitsAllocated) not in {1, 8, 16}:
@@ -194,9 +156,22 @@ def _extent(dataset: Dataset, limits: DecodeLimits) -> tuple[int, int]:
     return height, width
 
 
+def _infer_bits(dataset: Dataset, pixels: int) -> None:
+    """Give a file that omits them the bits its pixels take."""
+    if element(dataset, "BitsAllocated") is None:
+        stored = int(element(dataset, "BitsStored") or 0)
+        size_bytes = len(dataset.PixelData)
+        is_wide = stored > 8 or (not _transfer_syntax(dataset).is_compressed and size_bytes >= 2 * pixels)
+        dataset.BitsAllocated = 16 if is_wide else 8
+    if element(dataset, "BitsStored") is None:
+        # The decoders demand both.
+        dataset.BitsStored = dataset.BitsAllocated
+        dataset.HighBit = dataset.BitsStored - 1
+
+
 def _grey(dataset: Dataset, long_side_px: int) -> normalise.Grey:
     # Old files omit what the decoders demand.
-    photometric = str(dataset.get("PhotometricInterpretation") or "MONOCHROME2")
+    photometric = str(dataset.get("PhotometricInterpretation") or "MONOCHROME2").strip().upper()
     dataset.PhotometricInterpretation = photometric
     dataset.SamplesPerPixel = int(dataset.get("SamplesPerPixel") or 1)
     dataset.PixelRepresentation = int(dataset.get("PixelRepresentation") or 0)

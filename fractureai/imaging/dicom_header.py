@@ -54,7 +54,22 @@ def read_header(dataset: Dataset, transfer_syntax_uid: str) -> Header:
     """Fill a :class:`Header`; what is missing or unreadable is empty."""
     found = {name: _text(element(dataset, keyword)) for name, keyword in _KEYWORDS.items()}
     laterality = _text(element(dataset, "ImageLaterality")) or _text(element(dataset, "Laterality"))
-    return Header(media.DICOM, transfer_syntax_uid=clean(transfer_syntax_uid), laterality=laterality, **found)
+    return Header(
+        media.DICOM,
+        transfer_syntax_uid=clean(transfer_syntax_uid),
+        laterality=laterality,
+        patient_orientation=_orientation(element(dataset, "PatientOrientation")),
+        **found,
+    )
+
+
+def _orientation(value: Any) -> str:
+    """Where rows and columns point to, as in the file: left and feet, say (PS3.3 section C.7.6.1.1.1)."""
+    with contextlib.suppress(TypeError):
+        parts = [str(part).strip().upper() for part in value]
+        if len(parts) == 2 and all(part and set(part) <= set("ARLPFHS/I") for part in parts):
+            return "\\".join(parts)
+    return ""
 
 
 def pixel_spacing_mm(dataset: Dataset) -> tuple[float, float] | None:

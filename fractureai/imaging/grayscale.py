@@ -10,14 +10,17 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset
-from pydicom.uid import ExplicitVRBigEndian
+from pydicom.multival import MultiValue
+from pydicom.uid import DigitalXRayImageStorageForProcessing, ExplicitVRBigEndian
 
 from fractureai.errors import RejectedInput
 from fractureai.imaging import normalise
 from fractureai.imaging.dicom_header import element
+from fractureai.imaging.shutter import shown_area
 
 Reals = npt.NDArray[np.float32]
 
@@ -75,7 +78,7 @@ def to_grey(stored: StoredPixels, dataset: Dataset, long_side_px: int) -> normal
 
     Returns
     -------
-    ``(h, w)`` uint8. Padding is 0.
+    ``(h, w)`` uint8. Padding, and what lies outside of shutters and collimators, is 0.
 
     Raises
     ------
@@ -83,18 +86,35 @@ def to_grey(stored: StoredPixels, dataset: Dataset, long_side_px: int) -> normal
         ``blank_image``; ``damaged`` if a table in the header is malformed.
     """
     padding = _padding(stored.values, dataset)
+    area = shown_area(dataset, *stored.codes.shape)
     seen = normalise.sample(stored.codes)
+    if area is not None:
+        seen = seen[normalise.sample(area) > 0]
     if padding is not None:
         seen = seen[~padding[seen]]
     if normalise.is_blank(stored.values[seen]):
         raise RejectedInput("blank_image")
     shown = _shown(stored, dataset, seen)
-    if dataset.get("PhotometricInterpretation") == "MONOCHROME1":
+    if (dataset.get("PhotometricInterpretation") == "MONOCHROME1") != _is_raw_negative(dataset):
         shown = 1.0 - shown
     if padding is not None:
         shown = np.where(padding, 0.0, shown)
     grey = normalise.apply_table(stored.codes, normalise.to_levels(shown))
+    if area is not None:
+        grey = cv2.multiply(grey, area)
     return normalise.shrink(grey, long_side_px)  # type: ignore[return-value]
+
+
+def _is_raw_negative(dataset: Dataset) -> bool:
+    """Whether bones are dark although the polarity says otherwise: only in raw images, which are not made to be shown.
+
+    There the sign tells what the pixels are: of 1, they grow with the intensity of the beam, and bones are low.
+    """
+    if element(dataset, "SOPClassUID") != DigitalXRayImageStorageForProcessing:
+        return False
+    sign = element(dataset, "PixelIntensityRelationshipSign")
+    is_inverted = dataset.get("PhotometricInterpretation") == "MONOCHROME1"
+    return (sign == 1 and not is_inverted) or (sign == -1 and is_inverted)
 
 
 def _shown(stored: StoredPixels, dataset: Dataset, seen: npt.NDArray[Any]) -> Reals:
@@ -119,7 +139,7 @@ def _modality(values: Reals, dataset: Dataset) -> Reals:
 
 
 def _voi(modality: Reals, dataset: Dataset) -> Reals | None:
-    """VOI LUT or first window (PS3.3 section C.11.2) as 0..1; ``None`` if the header has neither.
+    """VOI LUT or first usable window (PS3.3 section C.11.2) as 0..1; ``None`` if the header has neither.
 
     A table is preferred to a window: it is the maker's own curve for the anatomy.
     """
@@ -129,10 +149,12 @@ def _voi(modality: Reals, dataset: Dataset) -> Reals | None:
         # The declared depth is often larger than the one used; the entries themselves tell.
         full_scale = float((1 << max(1, math.ceil(math.log2(float(table.max()) + 1)))) - 1)
         return np.asarray(table / full_scale, np.float32)
-    center, width = _number(element(dataset, "WindowCenter")), _number(element(dataset, "WindowWidth"))
-    if center is None or width is None or width <= 0:
-        return None
-    return window(modality, center, width, str(element(dataset, "VOILUTFunction") or "LINEAR"))
+    for center, width in zip(
+        _numbers(element(dataset, "WindowCenter")), _numbers(element(dataset, "WindowWidth")), strict=False
+    ):
+        if center is not None and width is not None and width > 0:
+            return window(modality, center, width, str(element(dataset, "VOILUTFunction") or "LINEAR").strip().upper())
+    return None
 
 
 def window(values: Reals, center: float, width: float, function: str) -> Reals:
@@ -205,6 +227,11 @@ def _padding(values: Reals, dataset: Dataset) -> npt.NDArray[np.bool_] | None:
 def _first_item(dataset: Dataset, keyword: str) -> Dataset | None:
     sequence = element(dataset, keyword)
     return sequence[0] if sequence else None
+
+
+def _numbers(value: Any) -> list[float | None]:
+    """Every value of an element."""
+    return [_number(one) for one in value] if isinstance(value, (MultiValue, list, tuple)) else [_number(value)]
 
 
 def _number(value: Any) -> float | None:

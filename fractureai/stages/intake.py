@@ -15,12 +15,14 @@ from pathlib import PurePosixPath
 from fractureai.domain import keys
 from fractureai.domain.name_pattern import NamePattern
 from fractureai.domain.reasons import Reason
-from fractureai.domain.records import BatchClaim
+from fractureai.domain.records import BatchClaim, Priority
 from fractureai.domain.study import Batch, Grouping, SourceImage, Stage, Study, Upload
 from fractureai.domain.study_json import batch_from_json, study_to_json
 from fractureai.errors import RejectedInput, TransientFailure
 from fractureai.stages import tidy
 from fractureai.stages.artifacts import read_json, write_json
+from fractureai.stages.attempts import Again, GiveUp, after, exhausted, insist, kept
+from fractureai.stages.order import priority_of
 from fractureai.stages.ports import StagePorts
 
 _LOG = logging.getLogger(__name__)
@@ -43,26 +45,43 @@ class _File:
 
 def run(batch_id: str, ports: StagePorts) -> str:
     """Unpack a batch. Returns ``not_due``, ``done``, ``retry``, ``failed`` or ``lost``."""
-    claim = ports.ledger.claim_batch(batch_id, owner=ports.new_id(), now_s=ports.clock(), lease_s=ports.policy.lease_s)
+    claim = insist(lambda: _claim(batch_id, ports), ports)
     if claim is None:
         return "not_due"
     if claim.attempt > ports.policy.max_attempts:
-        return _give_up(claim, ports, Reason("attempts_exhausted", "intake"))
+        return _give_up(claim, ports, exhausted("intake"))
     try:
-        studies, rejected = unpack(_whole(claim.batch, ports), ports)
-        if not ports.ledger.unpacked(claim, studies, rejected, now_s=ports.clock()):
-            return "lost"
-    except TransientFailure as failure:
-        return _again(claim, ports, Reason(failure.code, failure.detail))
+        with kept(
+            lambda until_s: ports.ledger.renew_batch(claim, until_s=until_s),
+            ports,
+            longest_s=ports.policy.longest_intake_s,
+        ):
+            studies, rejected = unpack(_whole(claim.batch, ports), ports)
+            priority = priority_of(len(studies), ports.policy)
+            recorded = insist(
+                lambda: ports.ledger.unpacked(claim, studies, rejected, now_s=ports.clock(), priority=priority), ports
+            )
     except (Exception, MemoryError) as error:  # one batch's trouble must never end the worker
-        _LOG.exception("batch %s: attempt %d failed", batch_id, claim.attempt)
-        return _again(claim, ports, Reason("internal_error", type(error).__name__))
-    _publish(studies, ports)
+        if not isinstance(error, TransientFailure):
+            _LOG.exception("batch %s: attempt %d failed", batch_id, claim.attempt)
+        next_step = after(error, claim, batch_id, where="intake", now_s=ports.clock(), policy=ports.policy)
+        if isinstance(next_step, GiveUp):
+            return _give_up(claim, ports, next_step.reasons[-1])
+        return _again(claim, ports, next_step)
+    if not recorded:
+        return "lost"
+    if priority is Priority.WALK_IN:
+        _publish(studies, ports)
     try:
         tidy.clean_batch(claim.batch.site, batch_id, ports.store, ports.ledger)
     except TransientFailure:
         _LOG.warning("batch %s: its uploads are cleaned up later", batch_id)
     return "done"
+
+
+def _claim(batch_id: str, ports: StagePorts) -> BatchClaim | None:
+    now = ports.clock()
+    return ports.ledger.claim_batch(batch_id, owner=ports.new_id(), now_s=now, lease_s=ports.policy.lease_s)
 
 
 def unpack(batch: Batch, ports: StagePorts) -> tuple[list[Study], list[tuple[str, Reason]]]:
@@ -107,6 +126,9 @@ def _files(
     batch: Batch, upload: Upload, belongs: _Belonging, rejected: list[tuple[str, Reason]], ports: StagePorts
 ) -> Iterator[_File]:
     key = keys.batch_upload(batch.site, batch.batch_id, upload.number)
+    if PurePosixPath(upload.file_name).name.upper() == "DICOMDIR":
+        rejected.append((upload.file_name, Reason("dicom_directory")))
+        return
     with ports.store.as_file(key) as path:
         if not ports.archives.is_archive(path):
             group = belongs.of(ports.decoder.group_of(path), upload.file_name, upload.sha256)
@@ -118,6 +140,8 @@ def _files(
             rejected.append((upload.file_name, Reason(error.code, error.detail)))
             return
         rejected += [(f"{upload.file_name}/{name}", reason) for name, reason in skipped]
+        if not members and not skipped:
+            rejected.append((upload.file_name, Reason("no_images")))
         for member in members:
             name = f"{upload.file_name}/{member.name}"
             member_key = keys.batch_member(batch.site, batch.batch_id, upload.number, member.number)
@@ -176,29 +200,30 @@ def _study(batch: Batch, group: str, kept: list[_File], ports: StagePorts) -> St
 
 
 def _publish(studies: list[Study], ports: StagePorts) -> None:
-    """Tell the queue, best effort: what it does not hear, the reconciler tells it."""
+    """Tell the queue at once, best effort: what it does not hear, and all bulk, the reconciler tells it in order."""
     told: list[str] = []
     try:
         for study in studies:
-            ports.queue.publish_study(study.study_id, Stage.CLASSIFY)
+            ports.queue.publish_study(study.study_id, Stage.CLASSIFY, Priority.WALK_IN)
             told.append(study.study_id)
-    except TransientFailure:
-        _LOG.warning("%d studies unpacked while the queue is away", len(studies) - len(told))
-    if told:
-        now = ports.clock()
-        ports.ledger.published(told, now_s=now, due_again_at_s=now + ports.policy.patience_s)
+        if told:
+            now = ports.clock()
+            ports.ledger.published(told, now_s=now, due_again_at_s=now + ports.policy.patience_s)
+    except TransientFailure as failure:
+        _LOG.warning("%d studies are published later: %s", len(studies) - len(told), failure)
 
 
-def _again(claim: BatchClaim, ports: StagePorts, reason: Reason) -> str:
-    if claim.attempt >= ports.policy.max_attempts:
-        return _give_up(claim, ports, reason)
-    wait = ports.policy.backoff_s * 2 ** (claim.attempt - 1)
-    _LOG.warning("batch %s: %s; again in %.0f s", claim.batch.batch_id, reason.code, wait)
-    ports.ledger.retry_batch(claim, due_at_s=ports.clock() + wait)
+def _again(claim: BatchClaim, ports: StagePorts, again: Again) -> str:
+    now = ports.clock()
+    _LOG.warning("batch %s: %s; again in %.0f s", claim.batch.batch_id, again.reason.code, again.due_at_s - now)
+    insist(
+        lambda: ports.ledger.retry_batch(claim, now_s=now, due_at_s=again.due_at_s, counts=again.counts),
+        ports,
+    )
     return "retry"
 
 
 def _give_up(claim: BatchClaim, ports: StagePorts, reason: Reason) -> str:
     _LOG.error("batch %s: given up: %s", claim.batch.batch_id, reason)
-    ports.ledger.fail_batch(claim, reason, now_s=ports.clock())
-    return "failed"
+    closed = insist(lambda: ports.ledger.fail_batch(claim, reason, now_s=ports.clock()), ports)
+    return "failed" if closed else "lost"

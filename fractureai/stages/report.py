@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from fractureai.domain import keys
 from fractureai.domain.assessment import Finding, assess_probability, assess_study
 from fractureai.domain.ports import ReportImage
+from fractureai.domain.radiograph import Header
 from fractureai.domain.reasons import Reason
 from fractureai.domain.records import Claim
-from fractureai.domain.result import ImageResult, StudyResult
+from fractureai.domain.result import ImageResult, StudyResult, ViewTags
 from fractureai.domain.scores import ModelIdentity
 from fractureai.domain.study import Assessment, SourceImage, Stage, WorkState
 from fractureai.stages.artifacts import (
@@ -129,7 +130,15 @@ def _conclude_image(source: SourceImage, classified: ClassifiedImage, evidence: 
         source_width_px=classified.source_width_px or None,
         model=detected.model if detected else None,
         artifacts=tuple(artifacts),
+        view=_view(classified.header),
     )
+
+
+def _view(header: Header | None) -> ViewTags | None:
+    """What a DICOM header says of the view; other files say nothing."""
+    if header is None or header.media_type != "application/dicom":
+        return None
+    return ViewTags(header.laterality, header.view_position, header.patient_orientation, header.body_part_examined)
 
 
 def _finding(classified: ClassifiedImage, detected: DetectedImage | None) -> Finding:

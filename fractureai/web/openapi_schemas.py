@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fractureai.domain.dicom_objects import DicomKind
-from fractureai.domain.records import Agreement
+from fractureai.domain.records import Agreement, Channel
 from fractureai.domain.study import Assessment, Grouping, Stage, WorkState
 from fractureai.web.openapi_parts import GROUPING_TEXT, MAX_PATTERN_LENGTH, PATTERN_TEXT
 
@@ -99,7 +99,15 @@ SCHEMAS: dict[str, Schema] = {
         }
     ),
     "StudySummary": _object(_SUMMARY),
-    "Study": _object({**_SUMMARY, "result": _maybe(_ref("Result")), "artifacts": _maybe(_ARTIFACTS)}),
+    "Revision": _object({"number": _COUNT, "supersedes": _maybe(_ID), "superseded_by": _maybe(_ID)}),
+    "Study": _object(
+        {
+            **_SUMMARY,
+            "revision": _maybe(_ref("Revision")),
+            "result": _maybe(_ref("Result")),
+            "artifacts": _maybe(_ARTIFACTS),
+        }
+    ),
     "StudyPage": _object(
         {"studies": _list(_ref("StudySummary")), "next_cursor": _maybe(_text()), "next": _maybe(_text())}
     ),
@@ -148,7 +156,18 @@ SCHEMAS: dict[str, Schema] = {
             "source_px": _maybe({"type": "array", "items": _COUNT, "minItems": 2, "maxItems": 2}),
             "model": _maybe(_text()),
             "artifacts": _list(_text()),
-        }
+            "view": _maybe(
+                _object(
+                    {
+                        "laterality": _text("L, R, B or U, of the DICOM header; empty where it is silent."),
+                        "position": _text("AP, LL and the like."),
+                        "orientation": _text("Patient Orientation of rows and columns, with a backslash between."),
+                        "body_part": _text("Body Part Examined."),
+                    }
+                )
+            ),
+        },
+        optional=("view",),
     ),
     "ModelIdentity": _object({"name": _text(), "version": _text(), "card_sha256": _SHA256}),
     "Models": _object(
@@ -250,6 +269,8 @@ SCHEMAS: dict[str, Schema] = {
                 _object(
                     {
                         "delivery_id": _text(),
+                        "channel": {"type": "string", "enum": [channel.value for channel in Channel]},
+                        "destination": _text("Name of the destination; empty for the webhook."),
                         "study_id": _ID,
                         "state": {"type": "string", "enum": ["open", "given_up"]},
                         "attempts": _COUNT,
