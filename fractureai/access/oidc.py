@@ -107,10 +107,11 @@ class Provider:
             "code": code,
             "redirect_uri": redirect_uri,
             "code_verifier": verifier,
-            "client_id": self.settings.client_id,
         }
         auth = None
-        if self.settings.client_secret:
+        if not self.settings.client_secret:
+            form["client_id"] = self.settings.client_id
+        else:
             # RFC 6749, 2.3.1: both are form-encoded before they become a basic header.
             auth = (quote_plus(self.settings.client_id), quote_plus(self.settings.client_secret))
         try:

@@ -28,6 +28,7 @@ from fractureai.web.api_blueprint import bp as api_bp
 from fractureai.web.context import EXTENSION, Web, WebPorts, WebSettings, web
 from fractureai.web.observing import Observing, observe
 from fractureai.web.problems import Problem
+from fractureai.web.session import is_https
 from fractureai.web.upload import drain
 
 __all__ = ["WebPorts", "WebSettings", "create_app"]
@@ -130,6 +131,8 @@ def _own_hosts() -> set[str]:
 def _harden(response: Response) -> Response:
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
+    if is_https():
+        response.headers.setdefault("Strict-Transport-Security", "max-age=31536000")
     if request.endpoint == "static":
         # Kept, but asked for by entity tag each time: after an upgrade no old script meets a new page.
         response.headers["Cache-Control"] = "no-cache"
