@@ -1,0 +1,264 @@
+"""An installation as plain processes: Redis, workers, PostgreSQL and S3 behind a bad line, or SQLite and a folder."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import boto3
+import httpx
+import openvino
+
+from fractureai.embedded.redis import find_redis_server, redis_command
+from fractureai.embedded.service import gunicorn_command
+from fractureai.settings import Settings, WebGroup
+from tests import postgresql
+from tests.chaos.processes import Child, Keeper
+from tests.chaos.proxy import Proxy
+
+_RCLONE = Path(sys.executable).parent / "rclone"
+_ACCESS_KEY, _SECRET_KEY = "CHAOSACCESSKEY", "chaos-secret-of-loopback"
+_BUCKET = "chaos-bucket"
+_CLOCK_PATCH = Path(__file__).with_name("clock")
+_CANVAS_PX = 64
+_START_TIMEOUT_S = 90.0
+_DISK_MIB = 1024
+
+Kind = Literal["s3", "local"]
+
+
+@dataclass
+class World:
+    """What faults can reach.
+
+    Attributes
+    ----------
+    store:
+        The folder in which the objects lie, as the server keeps them.
+    s3:
+        The line to the S3 server; ``None`` with a local store.
+    clock:
+        Where the offset of the service's clock is written.
+    """
+
+    url: str
+    folder: Path
+    store: Path
+    keeper: Keeper
+    redis_folder: Path
+    redis_socket: Path
+    s3: Proxy | None
+    clock: Path
+    environment: dict[str, str] = field(repr=False)
+
+    def jump_clock(self, seconds: int) -> None:
+        """Set the clock of web, workers and schedulers off by so much from the true time."""
+        fresh = self.clock.with_suffix(".new")
+        fresh.write_text(f"{seconds:+d}\n")
+        fresh.replace(self.clock)
+
+
+@contextmanager
+def world(kind: Kind, webhook: str, *, inference_workers: int = 2) -> Iterator[World]:
+    """Start everything and wait until it answers; end it all afterwards. The folder stays until the caller is done."""
+    # Short: a Unix socket's path may have 107 bytes only.
+    folder = Path(tempfile.mkdtemp(prefix="fai-chaos-"))
+    with contextlib.ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        redis_folder, redis_socket = folder / "redis", folder / "redis.sock"
+        redis_folder.mkdir()
+        environment = _settings(folder, redis_socket, webhook)
+        proxy, store = None, folder / "store"
+        if kind == "s3":
+            proxy, store = _s3(stack, folder, environment)
+            environment["FRACTUREAI_LEDGER__URL"] = stack.enter_context(postgresql.running())
+        else:
+            store.mkdir()
+            stack.enter_context(_small_disk(store))
+            environment["FRACTUREAI_STORE__PATH"] = str(store)
+        clock = _clock(folder, environment)
+        port = _free_port()
+        keeper = Keeper(_children(folder, environment, redis_socket, redis_folder, port, inference_workers))
+        stack.callback(keeper.stop)
+        keeper.start()
+        built = World(
+            f"http://127.0.0.1:{port}", folder, store, keeper, redis_folder, redis_socket, proxy, clock, environment
+        )
+        _wait_until_ready(built)
+        yield built
+
+
+def _settings(folder: Path, redis_socket: Path, webhook: str) -> dict[str, str]:
+    secret = folder / "webhook.secret"
+    secret.write_bytes(b"only for the tests, not a secret!")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("FRACTUREAI_")}
+    return kept | {
+        "FRACTUREAI_DATA_DIR": str(folder / "data"),
+        "FRACTUREAI_MODELS_DIR": str(_small_models(folder)),
+        "FRACTUREAI_QUEUE__URL": f"redis+socket://{redis_socket}",
+        "FRACTUREAI_WEBHOOK__URL": webhook,
+        "FRACTUREAI_WEBHOOK__SECRET_FILE": str(secret),
+        # A receiver that is here all the time is not what is tried; a killed worker's message need not wait for it.
+        "FRACTUREAI_WEBHOOK__BACKOFF_S": "2",
+        "FRACTUREAI_INFERENCE_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "PYTHONUNBUFFERED": "1",
+        "MALLOC_ARENA_MAX": "2",
+    }
+
+
+def _small_models(folder: Path) -> Path:
+    """The shipped networks on a small canvas, every picture in scope: all stages run, and the queue is what is loaded.
+
+    What they read there means nothing; promises about work are tried here, not promises about fractures.
+    """
+    shipped = Path(__file__).resolve().parents[2] / "models"
+    target = folder / "models"
+    for source in sorted(path.parent for path in shipped.glob("*/card.json")):
+        _small_model(source, target / source.name)
+    return target
+
+
+def _small_model(source: Path, target: Path) -> None:
+    target.mkdir(parents=True)
+    network = openvino.Core().read_model(source / "model.xml")
+    network.reshape({"image": [-1, _CANVAS_PX, _CANVAS_PX, 1]})
+    openvino.save_model(network, target / "model.xml")
+    card = json.loads((source / "card.json").read_text())
+    card["input"] |= {"size_px": _CANVAS_PX, "test_time_flip": False}
+    if card.get("scope"):
+        shutil.copy(source / card["scope"]["file"], target)
+        card["scope"] |= {"threshold": -1e9, "min_region_probability": 0.0}
+    card["files"] = {
+        path.name: {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "size_bytes": path.stat().st_size}
+        for path in sorted(target.iterdir())
+    }
+    (target / "card.json").write_text(json.dumps(card))
+
+
+def _s3(stack: contextlib.ExitStack, folder: Path, environment: dict[str, str]) -> tuple[Proxy, Path]:
+    root = folder / "s3"
+    root.mkdir()
+    port = _free_port()
+    server = subprocess.Popen(
+        [_RCLONE, "serve", "s3", f"--addr=127.0.0.1:{port}", f"--auth-key={_ACCESS_KEY},{_SECRET_KEY}",
+         "--config=/dev/null", "--log-level=ERROR", str(root)],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    stack.callback(server.wait)
+    stack.callback(server.kill)
+    _until(lambda: _listens(port), "the S3 server")
+    client = boto3.session.Session().client(
+        "s3", endpoint_url=f"http://127.0.0.1:{port}", region_name="us-east-1", aws_access_key_id=_ACCESS_KEY,
+        aws_secret_access_key=_SECRET_KEY,
+    )  # fmt: skip
+    client.create_bucket(Bucket=_BUCKET)
+    client.close()
+    proxy = Proxy(("127.0.0.1", port))
+    stack.callback(proxy.close)
+    environment |= {
+        "FRACTUREAI_STORE__KIND": "s3",
+        "FRACTUREAI_STORE__ENDPOINT": proxy.url,
+        "FRACTUREAI_STORE__BUCKET": _BUCKET,
+        "FRACTUREAI_STORE__ACCESS_KEY": _ACCESS_KEY,
+        "FRACTUREAI_STORE__SECRET_KEY": _SECRET_KEY,
+    }
+    return proxy, root / _BUCKET
+
+
+def _clock(folder: Path, environment: dict[str, str]) -> Path:
+    clock = folder / "clock"
+    clock.write_text("+0\n")
+    environment |= {"PYTHONPATH": str(_CLOCK_PATCH), "CHAOS_CLOCK": str(clock)}
+    return clock
+
+
+def _children(
+    folder: Path, environment: dict[str, str], redis_socket: Path, redis_folder: Path, port: int, inference: int
+) -> list[Child]:
+    (folder / "logs").mkdir()
+    settings = Settings(data_dir=folder / "data", web=WebGroup(host="127.0.0.1", port=port))
+    worker = [str(Path(sys.executable).parent / "fractureai"), "worker", "--role"]
+    roles = ["reports", "intake", "delivery", *("scheduler",) * 2, *("inference",) * inference]
+    known = _known_roles()
+
+    def child(name: str, command: list[str], surroundings: dict[str, str]) -> Child:
+        return Child(name, command, surroundings, folder / "logs" / f"{name}.log")
+
+    children = [
+        child("redis", redis_command(find_redis_server(), redis_socket, redis_folder), environment),
+        child("web", gunicorn_command(settings, folder), environment),
+    ]
+    for number, role in enumerate(role for role in roles if role in known):
+        children.append(child(f"{role}-{number}", [*worker, role], environment))
+    return children
+
+
+def _known_roles() -> set[str]:
+    from fractureai.commands.serve import worker
+
+    choice = next(option for option in worker.params if option.name == "role").type
+    return set(choice.choices)  # type: ignore[attr-defined]
+
+
+def _wait_until_ready(built: World) -> None:
+    def ready() -> bool:
+        try:
+            return httpx.get(f"{built.url}/readyz", timeout=2, trust_env=False).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    _until(ready, f"the service in {built.folder}")
+
+
+def _until(condition: object, what: str) -> None:
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    pause = threading.Event()
+    while not condition():  # type: ignore[operator]
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{what} did not start")
+        pause.wait(0.1)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def _small_disk(folder: Path) -> Iterator[None]:
+    """A file system of its own, so that it can be full; where that is not allowed, the folder is left as it is."""
+    allowed = os.geteuid() == 0 and shutil.which("mount")
+    mounted = (
+        allowed
+        and not subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={_DISK_MIB}m", "tmpfs", str(folder)], capture_output=True, check=False
+        ).returncode
+    )
+    if not mounted:
+        raise RuntimeError("a full disk needs a file system of its own: run as root where mounting is allowed")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=False)
