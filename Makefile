@@ -7,12 +7,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: demo test lint unit bench lock clean help
+.PHONY: demo test lint unit bench chaos lock clean help
 
 help:
 	@echo "make demo   set up .venv and run the whole service once on phantoms"
 	@echo "make test   set up .venv and run every check and test"
 	@echo "make bench  measure the service against the same work in one process and a plain web handler"
+	@echo "make chaos  kill, starve and confuse the service at random and prove that nothing accepted was lost"
 	@echo "make lock   renew requirements/*.lock from pyproject.toml"
 
 demo: $(VENV)/serve.stamp
@@ -31,6 +32,10 @@ unit: $(VENV)/dev.stamp
 
 bench: $(VENV)/dev.stamp
 	$(BIN)/python -m bench $(BENCH)
+
+# CHAOS="--runs 10 --seed 1" and others; python -m tests.chaos --help tells.
+chaos: $(VENV)/dev.stamp
+	$(BIN)/python -m tests.chaos $(CHAOS)
 
 lock:
 	uv pip compile pyproject.toml --extra train --extra postgresql --extra dev --universal --python-version 3.11 \
