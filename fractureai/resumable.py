@@ -79,6 +79,12 @@ class ResumableUpload:
         Folder that remembers the upload until it is complete.
     progress:
         Is told the number of files that have arrived since the last time.
+    name:
+        What the upload is remembered by; by default made of what is sent and where to.
+    accepted:
+        Is told the batch before it is forgotten here, so that whoever must know of it can write it down first.
+    refusing:
+        Is told of a file the server does not take, and why, before the upload is completed.
 
     Attributes
     ----------
@@ -95,6 +101,9 @@ class ResumableUpload:
         sorting: Sorting = BY_FILE,
         memory: Path | None = None,
         progress: Callable[[int], None] = lambda _: None,
+        name: str = "",
+        accepted: Callable[[str], None] = lambda _: None,
+        refusing: Callable[[str, str], None] = lambda *_: None,
     ) -> None:
         if not 0 < len(files) <= FILES_AN_UPLOAD:
             raise ValueError(f"1 to {FILES_AN_UPLOAD} files, got {len(files)}")
@@ -103,8 +112,10 @@ class ResumableUpload:
         self._label = label
         self._sorting = sorting
         self._progress = progress
+        self._accepted = accepted
+        self._refusing = refusing
         self.refused: list[tuple[str, str]] = []
-        self._memory = (memory or memory_folder()) / f"{_name_of(client, files, label, sorting)}.json"
+        self._memory = (memory or memory_folder()) / f"{name or _name_of(client, files, label, sorting)}.json"
 
     def send(self, patience: Patience) -> str:
         """Send what has not arrived yet; returns the id of the batch.
@@ -121,6 +132,7 @@ class ResumableUpload:
             receipts = self._send_missing(upload, {file.number: file for file in arrived}, patience)
             how = {"label": self._label, "sorting": self._sorting}
             patience.use(lambda: self._client.complete_upload(upload, receipts, **how))
+        self._accepted(upload.batch_id)
         self._memory.unlink(missing_ok=True)
         return upload.batch_id
 
@@ -156,6 +168,7 @@ class ResumableUpload:
                     if refused.status != HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
                         raise
                     self.refused.append((name, refused.detail))
+                    self._refusing(name, refused.detail)
             self._progress(1)
             return there.receipt if there else None
 

@@ -62,7 +62,7 @@ def analyze(
     files = expand(paths)
     configure_logging(level="ERROR")
     with tempfile.TemporaryDirectory(prefix="fractureai-") as folder:
-        deployment = Deployment(_settings(Path(folder), dicom=with_dicom))
+        deployment = Deployment(settings_for_folder(Path(folder), dicom=with_dicom))
         try:
             studies, refused = unpack(files, deployment, sorting)
             results = []
@@ -128,5 +128,6 @@ def _analyzed(studies: list[Study], deployment: Deployment, *, quiet: bool) -> I
         yield study, inline.analyze(study, deployment)
 
 
-def _settings(folder: Path, *, dicom: bool) -> Settings:
+def settings_for_folder(folder: Path, *, dicom: bool) -> Settings:
+    """Everything in a folder of its own."""
     return load_settings(data_dir=folder, store=StoreSettings(path=folder / "store"), reports=ReportsGroup(dicom=dicom))

@@ -59,7 +59,7 @@ def submit(
     sorting = sorting_of(group)
     files = expand(paths)
     console = Console(stderr=as_json)
-    with Client(url, key=_key(key_file, url)) as client:
+    with Client(url, key=api_key(key_file, url)) as client:
         batches = send(client, files, label, console, patience_s, sorting)
         if not wait:
             for batch_id in batches:
@@ -77,7 +77,7 @@ def submit(
     context.exit(exit_code(results))
 
 
-def _key(key_file: Path | None, url: str) -> str | None:
+def api_key(key_file: Path | None, url: str) -> str | None:
     """The key to come with; never from the command line, where other users of the machine could read it."""
     text = key_file.read_text(encoding="utf-8", errors="replace") if key_file else os.environ.get(API_KEY_VARIABLE, "")
     key = text.strip()

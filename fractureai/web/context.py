@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 from flask import current_app, g, url_for
 
 from fractureai.domain.access import Gate, Principal
-from fractureai.domain.examinations import Quiet
 from fractureai.domain.ports import FhirWriter, InstanceReader, Ledger, Models, ObjectStore, Queue
 from fractureai.domain.study import check_id, check_site
 from fractureai.stages.ports import WorkPolicy
@@ -65,8 +64,6 @@ class WebSettings:
         How long the address is good by which a report or result is fetched from the store itself; 0: through us.
     proxies:
         Reverse proxies in front, whose ``X-Forwarded-For`` and ``-Proto`` are believed.
-    quiet:
-        When instances that come over STOW-RS are taken for a whole examination.
     public_base_url:
         Scheme, host and port under which people reach the service, where that differs from what requests say.
     """
@@ -84,7 +81,6 @@ class WebSettings:
     max_waiters: int = 4
     upload_token_s: float = 3 * 24 * 3600.0
     proxies: int = 0
-    quiet: Quiet = field(default_factory=Quiet)
     direct_download_s: int = 0
 
     def __post_init__(self) -> None:

@@ -131,7 +131,7 @@ def _store_one(part: Part, study_uid: str, reader: InstanceReader, stored: Store
         now_s,
     )
     try:
-        examinations.arrived(arrival, web().settings.quiet, ports)
+        examinations.arrived(arrival, ports.policy.quiet, ports)
     except TransientFailure as error:
         log.warning("an instance was not recorded: %s", error)
         stored.failed.append((_instance(found), Failure.OUT_OF_RESOURCES))

@@ -1,0 +1,264 @@
+"""The watched folder against the real application behind a small server; its work is done as workers would."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, make_server
+
+import pytest
+
+from fractureai.client import Client, Sorting
+from fractureai.commands.watch_folder import Inbox
+from fractureai.commands.watch_work import Watch
+from fractureai.domain.reasons import Reason
+from fractureai.domain.study import WorkState
+from fractureai.errors import TransientFailure
+from fractureai.web.app import WebPorts
+from tests.browser.samples import View, finish, open_app, open_ports, receive
+
+
+class Quiet(WSGIRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def ports(tmp_path: Path) -> Iterator[WebPorts]:
+    ports = open_ports(tmp_path / "service")
+    yield ports
+    ports.ledger.close()
+
+
+@pytest.fixture
+def url(ports: WebPorts) -> Iterator[str]:
+    server = make_server("127.0.0.1", 0, open_app(ports, max_file_bytes=1000), handler_class=Quiet)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "inbox"
+    folder.mkdir()
+    return folder
+
+
+class Watching:
+    """A watch whose clock goes as the test says; made anew, as after a kill, by :meth:`begin`."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        self.folder, self.url, self.now_s = folder, url, 100.0
+        self.told: list[str] = []
+        self.begin()
+
+    def begin(self) -> None:
+        self.work = Watch(Inbox(self.folder, 10.0), Client(self.url), Sorting(), self.told.append)
+
+    def look(self, *, after_s: float = 0.0) -> bool:
+        self.now_s += after_s
+        return self.work.round(self.now_s)
+
+
+@pytest.fixture
+def watching(folder: Path, url: str) -> Watching:
+    return Watching(folder, url)
+
+
+def work_on(ports: WebPorts, *, unreadable: str = "", left_out: str = "") -> list[list[str]]:
+    """Do what intake and workers do with every batch that is open; returns the names of each batch's files."""
+    batches = []
+    for key in list(ports.store.keys("sites/local/batches/")):
+        batch_id = key.split("/")[3]
+        claim = ports.ledger.claim_batch(batch_id, owner="t", now_s=ports.clock(), lease_s=60)
+        if claim is None:
+            continue
+        names = [upload.file_name for upload in claim.batch.uploads]
+        batches.append(names)
+        out = [(name, Reason("damaged")) for name in names if left_out and name.endswith(left_out)]
+        studies = []
+        for name in names:
+            if (name, Reason("damaged")) not in out:
+                bad = bool(unreadable) and name.endswith(unreadable)
+                view = View(name, probability=None, reasons=(Reason("damaged"),)) if bad else View(name)
+                study = receive(ports, [view], batch_id=batch_id)
+                finish(ports, study, [view], WorkState.REJECTED if bad else WorkState.DONE)
+                studies.append(study)
+        ports.ledger.unpacked(claim, studies, out, now_s=ports.clock())
+    return batches
+
+
+def put(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(f"content of {name}".encode())
+
+
+def lying(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def inside(folder: Path) -> list[str]:
+    return [name for name in lying(folder) if not name.startswith(".fractureai-watch")]
+
+
+def test_what_is_complete_goes_to_the_service_and_then_to_done(
+    folder: Path, watching: Watching, ports: WebPorts
+) -> None:
+    put(folder, "a.dcm", "patient/1.dcm", "patient/deep/2.dcm")
+    assert watching.look()
+    assert work_on(ports) == []
+    assert watching.look(after_s=11)
+    assert work_on(ports) == [["patient/1.dcm", "patient/deep/2.dcm", "a.dcm"]]
+    assert inside(folder) == ["a.dcm", "patient/1.dcm", "patient/deep/2.dcm"]
+    assert not watching.look(after_s=5)
+    assert inside(folder) == ["done/a.dcm", "done/patient/1.dcm", "done/patient/deep/2.dcm"]
+    assert not (folder / "patient").exists()
+    assert lying(folder / ".fractureai-watch") == ["sent.jsonl"]
+
+
+def test_what_is_still_being_written_is_left_alone(folder: Path, watching: Watching, ports: WebPorts) -> None:
+    put(folder, "growing.dcm", "half.dcm.part", ".hidden.dcm", "export/a.dcm", "export/b.dcm.tmp", "export/DICOMDIR")
+    watching.look()
+    put(folder, "growing.dcm", "growing.dcm")
+    os.utime(folder / "growing.dcm", (1, 1))
+    watching.look(after_s=9)
+    watching.look(after_s=9)
+    assert work_on(ports) == []
+    watching.look(after_s=2)
+    assert work_on(ports) == [["growing.dcm"]]
+    (folder / "export/b.dcm.tmp").rename(folder / "export/b.dcm")
+    watching.look()
+    watching.look(after_s=11)
+    assert work_on(ports) == [["export/a.dcm", "export/b.dcm"]]
+    watching.look()
+    assert inside(folder) == [
+        ".hidden.dcm",
+        "done/export/a.dcm",
+        "done/export/b.dcm",
+        "done/growing.dcm",
+        "export/DICOMDIR",
+        "half.dcm.part",
+    ]
+
+
+def test_what_cannot_be_used_goes_to_rejected_with_the_reason(
+    folder: Path, watching: Watching, ports: WebPorts
+) -> None:
+    put(folder, "good.dcm", "broken.dcm", "scan/left.dcm", "scan/right.dcm")
+    (folder / "huge.dcm").write_bytes(b"x" * 2000)
+    watching.look()
+    watching.look(after_s=11)
+    work_on(ports, unreadable="broken.dcm", left_out="left.dcm")
+    watching.look()
+    assert inside(folder) == [
+        "done/good.dcm",
+        "done/scan/right.dcm",
+        "rejected/broken.dcm",
+        "rejected/broken.dcm.reason.txt",
+        "rejected/huge.dcm",
+        "rejected/huge.dcm.reason.txt",
+        "rejected/scan/left.dcm",
+        "rejected/scan/left.dcm.reason.txt",
+    ]
+    assert "damaged or incomplete" in (folder / "rejected/broken.dcm.reason.txt").read_text()
+    assert "larger than this service accepts" in (folder / "rejected/huge.dcm.reason.txt").read_text()
+
+
+def test_what_was_read_is_not_read_again_under_any_name(folder: Path, watching: Watching, ports: WebPorts) -> None:
+    for name in ("a.dcm", "again.dcm", "a.dcm"):
+        (folder / name).write_bytes(b"the same picture")
+        watching.look()
+        watching.look(after_s=11)
+        work_on(ports)
+        watching.look()
+        watching.begin()
+    assert inside(folder) == ["done/a-2.dcm", "done/a.dcm", "done/again.dcm"]
+    assert sum(told.startswith("accepted") for told in watching.told) == 1
+    assert sum(told.startswith("known") for told in watching.told) == 2
+
+
+def test_an_absent_service_is_waited_for(folder: Path, watching: Watching, ports: WebPorts) -> None:
+    put(folder, "a.dcm")
+    here, watching.url = watching.url, "http://127.0.0.1:9"
+    watching.begin()
+    watching.look()
+    with pytest.raises(TransientFailure):
+        watching.look(after_s=11)
+    watching.url = here
+    watching.begin()
+    watching.look()
+    assert work_on(ports) == [["a.dcm"]]
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def kill_at(patched: pytest.MonkeyPatch, number: int, folder: Path) -> Callable[[], int]:
+    """End at the so-and-so-manieth moment: before or right after a step that changes something here or there."""
+    left = [number]
+
+    def moment() -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            raise Killed
+
+    def around(act: Callable[..., Any]) -> Callable[..., Any]:
+        def acted(what: Any, *args: Any, **named: Any) -> Any:
+            if isinstance(what, Path) and folder not in what.parents:
+                return act(what, *args, **named)  # the service's own files
+            moment()
+            found = act(what, *args, **named)
+            moment()
+            return found
+
+        return acted
+
+    for kind, names in (
+        (Path, ("rename", "replace", "unlink")),
+        (Client, ("put_file", "begin_upload", "complete_upload")),
+    ):
+        for name in names:
+            patched.setattr(kind, name, around(getattr(kind, name)))
+    return lambda: left[0]
+
+
+def test_killed_at_any_moment_it_neither_loses_nor_doubles(tmp_path: Path, url: str, ports: WebPorts) -> None:
+    number, died = 0, True
+    while died:
+        number += 4
+        folder = tmp_path / f"inbox-{number}"
+        put(folder, f"{number}.dcm", f"patient/{number}.dcm")
+        (folder / "huge.dcm").write_bytes(b"x" * 2000)
+        watching = Watching(folder, url)
+        died = False
+        read: Counter[str] = Counter()
+        # Every life but the last ends at a moment; the second one a little later than the first.
+        for moment in (number, number + 1, 0):
+            with pytest.MonkeyPatch.context() as patched:
+                if moment:
+                    kill_at(patched, moment, folder)
+                watching.begin()
+                try:
+                    for _ in range(4):
+                        watching.look(after_s=11)
+                        read.update(name for names in work_on(ports) for name in names)
+                except Killed:
+                    died = True
+        assert read == {f"{number}.dcm": 1, f"patient/{number}.dcm": 1}
+        assert inside(folder) == [
+            f"done/{number}.dcm",
+            f"done/patient/{number}.dcm",
+            "rejected/huge.dcm",
+            "rejected/huge.dcm.reason.txt",
+        ]
+    assert number > 20
