@@ -137,7 +137,8 @@ class Listener:
 
     def _on_requested(self, event: Event) -> None:
         requestor = event.assoc.requestor
-        caller, address = requestor.ae_title.strip(), requestor.address
+        # Of the request itself: pynetdicom copies it into the requestor only when it negotiates.
+        caller, address = str(requestor.primitive.calling_ae_title).strip(), requestor.address
         site = self._settings.peers.site_of(caller, address, default=self._settings.site)
         if site is None:
             _LOG.warning("refused an unknown caller from %s", address)

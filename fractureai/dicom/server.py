@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 import ssl
@@ -37,6 +38,13 @@ class BoundedSocket(AssociationSocket):
         view.release()
         del buffer[done:]
         return buffer
+
+
+    def _shutdown_socket(self) -> None:
+        """Close it, also where the other side was first; pynetdicom's own leaves it open then."""
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
 
 
 class ListenerHandler(RequestHandler):

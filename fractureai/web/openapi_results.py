@@ -100,7 +100,9 @@ RESULTS: dict[str, Any] = {
         "post": {
             "operationId": "retryDelivery",
             "summary": "Try to deliver again what was given up",
-            "parameters": [path_parameter("delivery_id", {"type": "string", "pattern": "^[0-9a-f]{32}-[0-9]+$"})],
+            "parameters": [
+                path_parameter("delivery_id", {"type": "string", "pattern": "^[0-9a-f]{32}-[0-9]+(-[a-z0-9-]{1,24})?$"})
+            ],
             "responses": {"202": json_answer("It will be tried.", "DeliveryRetried")} | problems(403, 404, 409, 503),
         }
     },

@@ -146,6 +146,7 @@ def study(study_id: str) -> str:
         artifacts=artifact_links(row, result),
         scales={image["number"]: scale_of(image) for image in result["images"]} if result else {},
         history=ledger.history(study_id, site=site()),
+        revision=ledger.revision_of(study_id, site=site()),
         said=ledger.verdicts(study_id, site=site()),
         regions=known_regions(),
         live_tag=study_status(row).tag,

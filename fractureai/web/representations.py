@@ -75,7 +75,22 @@ def batch_accepted(batch_id: str, upload_count: int) -> dict[str, Any]:
 def study_document(row: StudyRow) -> dict[str, Any]:
     """One study whole: the summary and, when it is final, its result and where its files are."""
     result = read_result(row)
-    return {**study_summary(row), "result": result, "artifacts": artifact_links(row, result)}
+    return {
+        **study_summary(row),
+        "revision": _revision_document(row),
+        "result": result,
+        "artifacts": artifact_links(row, result),
+    }
+
+
+def _revision_document(row: StudyRow) -> dict[str, Any] | None:
+    """Its place among the studies of its examination; ``None`` if its images did not come in one by one."""
+    place = web().ports.ledger.revision_of(row.study_id, site=row.site)
+    return place and {
+        "number": place.number,
+        "supersedes": place.supersedes,
+        "superseded_by": place.superseded_by,
+    }
 
 
 def read_result(row: StudyRow) -> dict[str, Any] | None:
@@ -202,6 +217,8 @@ def delivery_document(delivery: Delivery) -> dict[str, Any]:
     return {
         "delivery_id": delivery.delivery_id,
         "study_id": delivery.study_id,
+        "channel": delivery.channel.value,
+        "destination": delivery.destination,
         "state": delivery.state.value,
         "attempts": delivery.attempts,
         "created_at": moment(delivery.created_at_s),

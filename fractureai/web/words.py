@@ -95,6 +95,8 @@ EVENTS: Mapping[str, str] = {
     "reopened": "Opened again by a person",
     "restored": "Made anew",
     "verdict": "A reader’s word",
+    "sent": "Results sent",
+    "not sent": "Results not sent; given up",
 }
 
 

@@ -1,0 +1,234 @@
+"""What the listener takes, what it refuses and how, and what it keeps of what it took."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import struct
+import subprocess
+import threading
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydicom import dcmread
+from pydicom.uid import CTImageStorage, DigitalXRayImageStorageForPresentation, RLELossless, generate_uid
+from pynetdicom import AE
+from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.dsutils import encode
+
+from fractureai.dicom.peers import Caller, Peers
+from fractureai.errors import TransientFailure
+from tests.dicom_programs import needs_dcmtk, run
+from tests.unit.dicom.conftest import Post, radiograph, save, statuses
+
+
+@needs_dcmtk
+def test_dcmtk_is_answered_and_its_images_are_kept(post: Post, tmp_path: Path) -> None:
+    echo = run("echoscu", "-v", "-aet", "XRAY1", "127.0.0.1", post.port)
+    assert echo.returncode == 0
+    assert "Success" in echo.stdout
+    sent = radiograph()
+    answer = run("storescu", "-v", "127.0.0.1", post.port, save(sent, tmp_path / "a.dcm"))
+    assert answer.returncode == 0, answer.stdout
+    (key,) = post.arrivals()
+    with post.store.as_file(key) as path:
+        dump = run("dcmdump", path)
+        assert dump.returncode == 0
+        assert "Marked^Name" in dump.stdout
+        kept = dcmread(path)
+    assert kept.PixelData == sent.PixelData
+    assert kept.SOPInstanceUID == sent.SOPInstanceUID
+    assert post.images() == [("local", 1)]
+
+
+@needs_dcmtk
+def test_many_senders_at_once_and_none_twice(post: Post, tmp_path: Path) -> None:
+    study = generate_uid()
+    folders = [tmp_path / f"sender{number}" for number in range(4)]
+    for folder in folders:
+        folder.mkdir()
+        for number in range(15):
+            save(radiograph(study=study), folder / f"{number}.dcm")
+    for sending in (folders, folders[:1]):  # the second time what has come comes again
+        senders = [
+            subprocess.Popen(
+                ["storescu", "-aet", "XRAY1", "+sd", "127.0.0.1", str(post.port), str(folder)],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            )
+            for folder in sending
+        ]
+        assert [(sender.communicate(timeout=60)[0], sender.returncode)[1] for sender in senders] == [0] * len(sending)
+        assert len(post.arrivals()) == 60
+    assert post.images() == [("local", 60)]
+
+
+def test_encodings_come_as_they_are(post: Post) -> None:
+    dataset = radiograph()
+    dataset.compress(RLELossless)
+    entity = AE("XRAY1")
+    entity.add_requested_context(dataset.SOPClassUID, RLELossless)
+    association = entity.associate("127.0.0.1", post.port)
+    assert association.send_c_store(dataset).Status == 0
+    association.release()
+    with post.store.as_file(post.arrivals()[0]) as path:
+        assert dcmread(path).file_meta.TransferSyntaxUID == RLELossless
+
+
+def test_what_is_no_radiograph_is_refused_when_the_association_is_made(post: Post) -> None:
+    entity = AE("XRAY1")
+    for sop_class in (CTImageStorage, DigitalXRayImageStorageForPresentation):
+        entity.add_requested_context(sop_class)
+    association = entity.associate("127.0.0.1", post.port)
+    rejected = [(context.abstract_syntax, context.result) for context in association.rejected_contexts]
+    association.release()
+    assert rejected == [(CTImageStorage, 3)]  # abstract syntax not supported
+
+
+def test_what_is_wrong_with_an_instance_is_said_of_it_alone(post: Post) -> None:
+    without_study, of_another_class, too_large, good = (
+        radiograph(),
+        radiograph(),
+        radiograph(side_px=300),
+        radiograph(),
+    )
+    del without_study.StudyInstanceUID
+    post.listen(max_instance_bytes=100_000)
+    entity = AE("XRAY1")
+    entity.add_requested_context(good.SOPClassUID)
+    association = entity.associate("127.0.0.1", post.port)
+    got = [association.send_c_store(each).Status for each in (without_study, too_large, good)]
+    # The data set says one class, the request another.
+    of_another_class.SOPClassUID = good.SOPClassUID
+    got.append(_send_with_other_uid(association, of_another_class))
+    association.release()
+    assert got == [0xC000, 0xA700, 0x0000, 0xA900]
+    assert len(post.arrivals()) == 1
+    assert post.images() == [("local", 1)]
+
+
+def _send_with_other_uid(association: Any, dataset: Any) -> int:
+    request = C_STORE()
+    request.MessageID = 9
+    request.AffectedSOPClassUID = dataset.SOPClassUID
+    request.AffectedSOPInstanceUID = generate_uid()
+    request.Priority = 2
+    context = association.accepted_contexts[0]
+    syntax = context.transfer_syntax[0]
+    request.DataSet = BytesIO(encode(dataset, syntax.is_implicit_VR, syntax.is_little_endian))
+    association._reactor_checkpoint.clear()
+    association.dimse.send_msg(request, context.context_id)
+    _, answer = association.dimse.get_msg(block=True)
+    association._reactor_checkpoint.set()
+    return int(answer.Status)
+
+
+class Away:
+    """Stands in front of a store or a ledger and fails at one method."""
+
+    def __init__(self, behind: Any, at: str) -> None:
+        self._behind, self._at = behind, at
+
+    def __getattr__(self, name: str) -> Any:
+        if name == self._at:
+            raise TransientFailure("store_unavailable")
+        return getattr(self._behind, name)
+
+
+@pytest.mark.parametrize("part", ["sink", "ledger"])
+def test_nothing_is_promised_while_store_or_ledger_is_away(post: Post, part: str) -> None:
+    dataset = radiograph()
+    if part == "sink":
+        post.ports.store = Away(post.store, "sink")
+    else:
+        post.ports.ledger = Away(post.ledger, "instance_arrived")
+    assert statuses(post.port, [dataset]) == [0xA700]
+    assert post.arrivals() == []
+    assert post.images() == []
+    post.ports.store, post.ports.ledger = post.store, post.ledger
+    assert statuses(post.port, [dataset]) == [0]
+    assert post.images() == [("local", 1)]
+
+
+def test_callers_that_are_listed_are_let_in_and_have_their_sites(post: Post) -> None:
+    callers = (
+        Caller(ae_title="XRAY1", site="north"),
+        Caller(ae_title="XRAY2", address="10.0.0.0/8", site="west"),
+        Caller(address="127.0.0.0/8", ae_title="XRAY3", site="south"),
+    )
+    post.listen(peers=Peers(caller=callers))
+    got = {title: statuses(post.port, [radiograph()], ae_title=title) for title in ("XRAY1", "XRAY2", "XRAY3", "OTHER")}
+    assert got == {"XRAY1": [0], "XRAY2": [None], "XRAY3": [0], "OTHER": [None]}
+    assert post.images() == [("north", 1), ("south", 1)]
+
+
+def test_a_transfer_that_breaks_off_leaves_nothing(post: Post) -> None:
+    entity = AE("XRAY1")
+    entity.dimse_timeout = 1
+    dataset = radiograph(side_px=1500)
+    entity.add_requested_context(dataset.SOPClassUID)
+    association = entity.associate("127.0.0.1", post.port)
+    threading.Timer(0.05, association.dul.socket.close).start()
+    answer = association.send_c_store(dataset)
+    association.abort()
+    if answer and answer.Status == 0:
+        pytest.skip("the machine was quicker than the cut")
+    incoming = Path(post.store._root) / ".incoming"
+    deadline = threading.Event()
+    for _ in range(100):
+        if not list(incoming.iterdir()):
+            break
+        deadline.wait(0.05)
+    assert list(incoming.iterdir()) == []
+    assert post.arrivals() == []
+    assert post.images() == []
+
+
+def test_a_huge_announcement_is_not_believed(post: Post) -> None:
+    with socket.create_connection(("127.0.0.1", post.port), timeout=10) as wire:
+        wire.sendall(struct.pack(">BBL", 1, 0, 0xFFFFFFF0) + b"x" * 1000)
+        assert wire.recv(100) == b""  # closed, and nothing of 4 GiB was kept
+    assert statuses(post.port, [radiograph()]) == [0]
+
+
+def test_more_associations_than_allowed_are_told_to_come_later(post: Post) -> None:
+    post.listen(max_associations=1)
+    entity = AE("XRAY1")
+    entity.add_requested_context(radiograph().SOPClassUID)
+    first = entity.associate("127.0.0.1", post.port)
+    assert first.is_established
+    second = entity.associate("127.0.0.1", post.port)
+    assert second.is_rejected
+    assert second.acceptor.primitive.result == 2
+    first.release()
+
+
+def test_tls_with_certificates_on_both_sides(post: Post, tmp_path: Path) -> None:
+    certificate, key = _certificate(tmp_path)
+    post.listen(certificate_file=certificate, key_file=key, ca_file=certificate)
+    assert statuses(post.port, [radiograph()]) == [None]  # in plain words
+    context = ssl.create_default_context(cafile=certificate)
+    assert _greeted_without_certificate(post.port, context) == b""
+    context.load_cert_chain(certificate, key)
+    assert statuses(post.port, [radiograph()], tls_args=(context, "localhost")) == [0]
+
+
+def _greeted_without_certificate(port: int, context: ssl.SSLContext) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as wire:
+        try:
+            with context.wrap_socket(wire, server_hostname="localhost") as secured:
+                return secured.recv(10)
+        except (ssl.SSLError, ConnectionError):
+            return b""
+
+
+def _certificate(folder: Path) -> tuple[Path, Path]:
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    command = [
+        "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+        "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate),
+    ]  # fmt: skip
+    subprocess.run(command, check=True, capture_output=True)
+    return certificate, key
