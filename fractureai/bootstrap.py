@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import secrets
 import time
@@ -38,6 +39,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     "inference": ("classify", "detect"),
     "reports": ("explain", "report"),
     "intake": ("intake", "delivery"),
+    "delivery": ("delivery",),
 }
 """Which queues a worker of each role serves."""
 
@@ -95,7 +97,45 @@ class Deployment:
 
     @cached_property
     def store(self) -> ports.ObjectStore:
-        """The local folder or the bucket."""
+        """The local folder or the bucket; where it is wanted, behind what rids images of names."""
+        if self.deidentifier is None:
+            return self._store()
+        from fractureai.stages.deidentify import DeidentifyingStore
+
+        return DeidentifyingStore(self._store(), self.deidentifier, self.archives, self.wants_deidentified)
+
+    @cached_property
+    def deidentifier(self) -> ports.Deidentifier | None:
+        """What rids files of whose they are; ``None`` where no site wants it."""
+        chosen = self.settings.deidentify
+        if chosen.key_file is None:
+            return None
+        from fractureai.domain.pseudonyms import Pseudonyms
+        from fractureai.imaging.deidentifier import ChildDeidentifier
+        from fractureai.imaging.limits import DecodeLimits
+        from fractureai.storage.pseudonym_book import FileBook, NoBook
+
+        key, limits = _secret_in(chosen.key_file), self.settings.decode
+        file = chosen.book_file or self.settings.data_dir / "pseudonyms.book"
+        book = NoBook() if chosen.book == "none" else FileBook(file, key if chosen.book == "encrypted" else None)
+        return ChildDeidentifier(
+            DecodeLimits(max_bytes=limits.max_bytes, max_pixels=limits.max_pixels, timeout_s=limits.timeout_s),
+            Pseudonyms(key),
+            book,
+            shift_dates=chosen.dates == "shift",
+        )
+
+    def wants_deidentified(self, site: str) -> bool:
+        """Whether images of a site are rid of names on the way in."""
+        sites = self.settings.deidentify.sites
+        return self.deidentifier is not None and (not sites or site in sites)
+
+    def _file_name(self, site: str, name: str) -> str:
+        """What a file is called from here on."""
+        wanted = self.deidentifier if self.wants_deidentified(site) else None
+        return wanted.file_name(site, name) if wanted else name
+
+    def _store(self) -> ports.ObjectStore:
         chosen = self.settings.store
         if chosen.kind == "local":
             from fractureai.storage.local import LocalStore
@@ -158,7 +198,16 @@ class Deployment:
         queue = self.settings.queue
         if not queue.url:
             raise BrokenDeployment("no queue: set FRACTUREAI_QUEUE__URL, or use `fractureai serve`, which starts one")
-        app = create_app(QueueSettings(queue.url, queue.prefix, queue.task_time_limit_s, queue.visibility_timeout_s))
+        app = create_app(
+            QueueSettings(
+                queue.url,
+                queue.prefix,
+                queue.task_time_limit_s,
+                queue.visibility_timeout_s,
+                intake_time_limit_s=queue.intake_time_limit_s,
+                max_memory_bytes=self.settings.work.max_memory_bytes,
+            )
+        )
         register_tasks(app, lambda: self)
         carry_request_ids()
         return app
@@ -323,6 +372,54 @@ class Deployment:
             )
         )
 
+    @cached_property
+    def audit_secret(self) -> bytes:
+        """What seals of the audit are made with."""
+        return self._secret(self.settings.audit.secret_file or self.settings.data_dir / "audit.secret")
+
+    def seal_audit(self) -> int:
+        """Write into the store where the audit of each site ends; returns how many were sealed."""
+        from fractureai.stages.seal import seal_all
+
+        return seal_all(self.ledger, self.store, self.audit_secret, now_s=self.clock())
+
+    def forward_audit(self) -> int:
+        """Hand the audit to the configured receiver; returns how many records it got."""
+        url = self.settings.audit.syslog_url
+        if not url:
+            return 0
+        from fractureai.access.syslog import SyslogReceiver
+        from fractureai.stages.forward import forward
+
+        ca_file = self.settings.audit.syslog_ca_file
+        return forward(self.ledger, SyslogReceiver(url, str(ca_file) if ca_file else None), url)
+
+    def forget_sign_ins(self) -> int:
+        """Forget sign-ins that are over; returns how many."""
+        now_s = self.clock()
+        idle_s = self.settings.access.session_idle_s
+        return self.ledger.forget_sessions(expired_before_s=now_s, seen_before_s=now_s - idle_s)
+
+    def note_start(self) -> None:
+        """Write into the audit that the service starts, and with what: names and hashes, no values that are secret."""
+        from fractureai.domain.access import Kind
+        from fractureai.domain.audit import Act, AuditEvent
+
+        listens = f"{self.settings.web.host}:{self.settings.web.port}"
+        asks = "asks nobody" if self.gate is None else "asks everybody"
+        settings = hashlib.sha256(repr(self.settings).encode()).hexdigest()[:16]
+        self.ledger.note(
+            AuditEvent(
+                self.settings.site,
+                Act.START,
+                self.clock(),
+                Kind.OPERATOR.value,
+                "service",
+                f"fractureai {self.software_version}",
+                detail=f"listens on {listens}, {asks}, settings {settings}",
+            )
+        )
+
     def check_access(self) -> None:
         """Refuse to open a service that others can reach and nobody could be let in to.
 
@@ -358,6 +455,7 @@ class Deployment:
     def web(self) -> Flask:
         """The web application."""
         self.check_access()
+        self.note_start()
         from fractureai.web.app import WebPorts, WebSettings, create_app
         from fractureai.web.observing import Observing
 
@@ -374,6 +472,7 @@ class Deployment:
                 self.gate,
                 self.fhir,
                 self.instances,
+                self._file_name if self.deidentifier else None,
             ),
             WebSettings(
                 site=self.settings.site,
@@ -396,7 +495,11 @@ class Deployment:
 
     def _web_secret(self) -> bytes:
         """The key that signs uploads: the same in every web process and after a restart."""
-        file = self.settings.web.secret_key_file or self.settings.data_dir / "web.secret"
+        return self._secret(self.settings.web.secret_key_file or self.settings.data_dir / "web.secret")
+
+    @staticmethod
+    def _secret(file: Path) -> bytes:
+        """The secret in a file, which is made if it is not there."""
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
             fresh = file.with_suffix(f".{uuid.uuid4().hex}")
@@ -435,7 +538,16 @@ class Deployment:
             ledger.close()
 
     def warm(self, role: str) -> None:
-        """Load what a worker of this role needs before its first task."""
+        """Load what a worker of this role needs before its first task.
+
+        Raises
+        ------
+        BrokenDeployment, ImportError
+            If a part is missing; then it must take no work.
+        """
+        parts = {"inference": ("decoder", "codec", "models"), "reports": ("codec", "report_writer")}
+        for name in parts.get(role, ("decoder", "archives")):
+            getattr(self, name)
         if role == "inference":
             warm_up = getattr(self.models, "warm", None)
             if warm_up:

@@ -237,12 +237,37 @@ class DicomGroup(_Group):
         return self
 
 
+class AuditGroup(_Group):
+    """Who is told of what is done and seen."""
+
+    syslog_url: str = Field(default="", description="tls://host:6514, tcp://host:601 or udp://host:514; none: nobody")
+    syslog_ca_file: Path | None = Field(default=None, description="tls: who signs its certificate; the system's list")
+    secret_file: Path | None = Field(default=None, description="what seals are made with; by default made in the data")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        parts = urlsplit(self.syslog_url)
+        if self.syslog_url and (parts.scheme not in {"tls", "tcp", "udp"} or not parts.hostname or parts.path):
+            raise ValueError("syslog_url is written like tls://host:6514")
+        return self
+
+
 class DecodeGroup(_Group):
     """Limits on untrusted files."""
 
     timeout_s: float = Field(default=20, gt=0)
     max_bytes: int = 256 << 20
     max_pixels: int = 40_000_000
+
+
+class DeidentifyGroup(_Group):
+    """Images are rid of names on the way in."""
+
+    key_file: Path | None = Field(default=None, description="at least 32 random bytes; switches it on")
+    sites: tuple[str, ...] = Field(default=(), description="at these sites only")
+    dates: Literal["shift", "remove"] = "shift"
+    book: Literal["encrypted", "plain", "none"] = Field(default="encrypted", description="whose each pseudonym is")
+    book_file: Path | None = Field(default=None, description="by default `pseudonyms.book` in the data folder")
 
 
 class ReportsGroup(_Group):
@@ -264,6 +289,9 @@ class WorkGroup(_Group):
     portion: int = Field(default=500, ge=1)
     reconcile_every_s: float = Field(default=1, gt=0)
     leader_lease_s: float = Field(default=10, ge=1)
+    stand_still_s: float = Field(default=60, ge=5)
+    max_memory_bytes: int = Field(default=2 << 30, ge=256 << 20)
+    pulse_dir: Path | None = Field(default=None, description="where processes of one machine say that they get on")
 
 
 class MetricsGroup(_Group):
@@ -305,9 +333,11 @@ class Settings(BaseSettings):
     queue: QueueGroup = QueueGroup()
     web: WebGroup = WebGroup()
     access: AccessGroup = AccessGroup()
+    audit: AuditGroup = AuditGroup()
     decode: DecodeGroup = DecodeGroup()
     work: WorkGroup = WorkGroup()
     reports: ReportsGroup = ReportsGroup()
+    deidentify: DeidentifyGroup = DeidentifyGroup()
     webhook: WebhookGroup = WebhookGroup()
     dicom: DicomGroup = DicomGroup()
     metrics: MetricsGroup = MetricsGroup()

@@ -104,6 +104,11 @@ class UploadLedger(Protocol):
     def begin_upload(self, batch_id: str, *, site: str, now_s: float) -> None:
         """Record that an upload has begun."""
 
+    def begin_receiving(self, subject_id: str, *, site: str, now_s: float) -> None:
+        """Record, before the first byte is stored, under which id a study or batch is being received. Accepting it
+        forgets that; what a crash left instead is listed by :meth:`expire_uploads`.
+        """
+
     def arrived(self, batch_id: str, upload: Upload, *, site: str, now_s: float) -> bool:
         """Record a file, in the place of one with its number. ``False`` if the upload has expired."""
 

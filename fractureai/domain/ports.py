@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -17,7 +17,7 @@ from fractureai.domain.examinations import InstanceIdentity
 from fractureai.domain.ledger import Ledger as Ledger
 from fractureai.domain.radiograph import Header, Radiograph
 from fractureai.domain.reasons import Reason
-from fractureai.domain.records import DeliveredObject, StudyRow
+from fractureai.domain.records import DeliveredObject, Priority, StudyRow
 from fractureai.domain.result import ImageResult, StudyResult
 from fractureai.domain.scores import FractureReading, ModelIdentity, RegionReading
 from fractureai.domain.study import Stage, Study
@@ -110,6 +110,23 @@ class InstanceReader(Protocol):
 
     def takes(self, sop_class_uid: str) -> bool:
         """Whether objects of this class are radiographs."""
+
+
+class PseudonymBook(Protocol):
+    """Which pseudonym stands for what; kept by the site, if at all."""
+
+    def note(self, site: str, kind: str, original: str, pseudonym: str) -> None:
+        """Write one down. Raises ``TransientFailure`` if that cannot be done."""
+
+
+class Deidentifier(Protocol):
+    """Rids files of what says whose they are."""
+
+    def rewrite(self, path: Path, site: str, write: Callable[[bytes], object]) -> None:
+        """Write the file without it. Raises ``RejectedInput`` if that cannot be done; then nothing was written."""
+
+    def file_name(self, site: str, name: str) -> str:
+        """A name that says nothing, with its folders and its kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,22 +263,42 @@ class DicomResultWriter(Protocol):
         """Every object with its bytes, the same for the same input; or why there are none."""
 
 
+@dataclass(frozen=True, slots=True)
+class QueueLine:
+    """What waits in the queue. Each list is first in, first out.
+
+    Attributes
+    ----------
+    waiting:
+        Messages of the stages, over all lists.
+    batches:
+        Messages of the intake.
+    sent_s:
+        When the message that is next in line was sent, for each list that is not empty; ``-inf`` if that is unknown.
+        Whatever was sent before it has been taken.
+    """
+
+    waiting: int = 0
+    batches: int = 0
+    sent_s: Mapping[tuple[Stage, Priority], float] = field(default_factory=dict)
+
+
 class Queue(Protocol):
     """Ids on their way to workers. May lose everything at any moment; the ledger remembers."""
 
-    def publish_study(self, study_id: str, stage: Stage) -> None:
-        """Queue the chain from ``stage`` on. Raises ``TransientFailure('queue_unavailable')``: then it is unknown
-        whether it was sent.
+    def publish_study(self, study_id: str, stage: Stage, priority: Priority = Priority.WALK_IN) -> None:
+        """Queue the chain from ``stage`` on, ahead of all bulk if it is a walk-in. Raises
+        ``TransientFailure('queue_unavailable')``: then it is unknown whether it was sent.
         """
 
-    def publish_batch(self, batch_id: str) -> None:
+    def publish_batch(self, batch_id: str, priority: Priority = Priority.WALK_IN) -> None:
         """Queue the unpacking of a batch."""
 
     def publish_delivery(self, delivery_id: str) -> None:
         """Queue the news of a finished study."""
 
-    def is_idle(self) -> bool:
-        """Whether nothing waits to be taken by a worker."""
+    def line(self) -> QueueLine:
+        """What waits to be taken by a worker."""
 
     def depths(self) -> QueueDepths:
         """How much is waiting and with workers, deliveries too."""

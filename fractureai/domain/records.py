@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 from fractureai.domain.reasons import Reason
 from fractureai.domain.study import Assessment, Batch, Stage, Study, Upload, WorkState
+
+
+class Priority(IntEnum):
+    """Who goes first."""
+
+    WALK_IN = 0
+    BULK = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,21 +24,29 @@ class Claim:
     ----------
     attempt:
         Counted before the work, from 1; it survives the death of the worker.
+    setbacks:
+        How often the stage was put off because something outside was away; these are no attempts.
+    troubled_since_s:
+        When the first of them was.
     """
 
     study: Study
     stage: Stage
     owner: str
     attempt: int
+    setbacks: int = 0
+    troubled_since_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class BatchClaim:
-    """A lease on the unpacking of one batch."""
+    """A lease on the unpacking of one batch; as :class:`Claim`."""
 
     batch: Batch
     owner: str
     attempt: int
+    setbacks: int = 0
+    troubled_since_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +55,15 @@ class Due:
 
     study_id: str
     stage: Stage
+    priority: Priority = Priority.BULK
+
+
+@dataclass(frozen=True, slots=True)
+class DueBatch:
+    """A batch whose unpacking the queue should hold."""
+
+    batch_id: str
+    upload_count: int
 
 
 @dataclass(frozen=True, slots=True)

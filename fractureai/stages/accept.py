@@ -16,6 +16,7 @@ from fractureai.domain.study import Batch, Stage, Study
 from fractureai.domain.study_json import batch_to_json, study_to_json
 from fractureai.errors import TransientFailure
 from fractureai.stages.artifacts import write_json
+from fractureai.stages.order import priority_of
 from fractureai.stages.ports import WorkPolicy
 
 _LOG = logging.getLogger(__name__)
@@ -101,6 +102,6 @@ def complete_upload(batch: Batch, ports: AcceptPorts) -> bool:
 def _publish_batch(batch: Batch, ports: AcceptPorts) -> None:
     _LOG.info("batch accepted, %d files", len(batch.uploads), extra={"batch_id": batch.batch_id})
     try:
-        ports.queue.publish_batch(batch.batch_id)
+        ports.queue.publish_batch(batch.batch_id, priority_of(len(batch.uploads), ports.policy))
     except TransientFailure:
         _LOG.warning("batch %s: accepted while the queue is away", batch.batch_id)

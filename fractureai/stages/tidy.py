@@ -28,7 +28,7 @@ def run(ports: StagePorts) -> int:
             clean_batch(batch.site, batch.batch_id, ports.store, ports.ledger)
             cleaned += 1
         for site, batch_id in ports.ledger.expire_uploads(touched_before_s=now - _UPLOAD_KEPT_S, limit=_ROUND):
-            _delete_files(site, batch_id, ports.store)
+            _delete_leftovers(site, batch_id, ports.store)
             ports.ledger.forget_upload(batch_id)
             cleaned += 1
         ports.ledger.forget_requests(before_s=now - REQUEST_KEPT_S)
@@ -43,6 +43,14 @@ def clean_batch(site: str, batch_id: str, store: ObjectStore, ledger: Ledger) ->
     """Delete the uploads of a batch whose studies the ledger has; ``batch.json`` stays, for it tells who sent what."""
     _delete_files(site, batch_id, store)
     ledger.cleaned(batch_id)
+
+
+def _delete_leftovers(site: str, subject_id: str, store: ObjectStore) -> None:
+    """What was received and never accepted, whether it was to be a batch or a study: its sender has no answer."""
+    _delete_files(site, subject_id, store)
+    store.delete(keys.batch_json(site, subject_id))
+    for key in list(store.keys(keys.study_prefix(site, subject_id))):
+        store.delete(key)
 
 
 def _delete_files(site: str, batch_id: str, store: ObjectStore) -> None:

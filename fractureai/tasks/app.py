@@ -12,8 +12,14 @@ from typing import Any
 from celery import Celery
 from kombu import Queue
 
+from fractureai.domain.records import Priority
+from fractureai.tasks.envelope import stamp_messages
+from fractureai.tasks.transport import read_carefully
+
 WORK_QUEUES = ("intake", "classify", "detect", "explain", "report")
 QUEUES = (*WORK_QUEUES, "delivery")
+PRIORITY_STEPS = {Priority.WALK_IN: 0, Priority.BULK: 5}
+"""Each queue is a list for each: ``classify`` and ``classify:5``. Workers empty those of the first step first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,20 +32,29 @@ class QueueSettings:
         ``redis://…``, ``rediss://…`` or ``redis+socket:///path``.
     prefix:
         Put before every key, so that several installations can share a Redis.
+    intake_time_limit_s:
+        For a batch of thousands. Beyond the visibility timeout its message comes again, and finds the batch leased.
+    max_memory_bytes:
+        A child of a worker that has grown beyond is replaced after its task.
     """
 
     url: str
     prefix: str = "fractureai:"
     task_time_limit_s: int = 180
     visibility_timeout_s: int = 900
+    intake_time_limit_s: int = 3600
+    max_memory_bytes: int = 2 << 30
 
 
 def create_app(settings: QueueSettings) -> Celery:
     """Build the application, without tasks and without a connection."""
     if settings.visibility_timeout_s <= 2 * settings.task_time_limit_s:
         raise ValueError("the visibility timeout must be more than twice the time limit, or running work is repeated")
+    read_carefully()
     app = Celery("fractureai", broker=settings.url, set_as_current=False)
     app.conf.update(_settings(settings))
+    app.conf.fractureai_intake_time_limit_s = settings.intake_time_limit_s
+    stamp_messages()
     return app
 
 
@@ -69,8 +84,11 @@ def _settings(settings: QueueSettings) -> dict[str, Any]:
         "worker_send_task_events": False,
         # A guard against leaks in native libraries.
         "worker_max_tasks_per_child": 5000,
+        "worker_max_memory_per_child": settings.max_memory_bytes // 1024,
+        # With SIGTERM remapped to SIGQUIT: what runs may end within this time, the rest goes back to the queue. One
+        # that holds nothing ends at once.
         "worker_soft_shutdown_timeout": 20,
-        "worker_enable_soft_shutdown_on_idle": True,
+        "worker_enable_soft_shutdown_on_idle": False,
         "worker_hijack_root_logger": False,
         # Reconnect for ever; the default gives up after a hundred tries.
         "broker_connection_retry": True,
@@ -90,6 +108,10 @@ def _settings(settings: QueueSettings) -> dict[str, Any]:
             "socket_keepalive": True,
             "health_check_interval": 10,
             "global_keyprefix": settings.prefix,
+            "priority_steps": list(PRIORITY_STEPS.values()),
+            "sep": ":",
+            # Lists of the first step of all queues come first; within a step, queues take turns.
+            "queue_order_strategy": "round_robin",
         },
         "visibility_timeout": settings.visibility_timeout_s,
         "task_default_queue": "classify",

@@ -48,7 +48,14 @@ def study_from_form(request: Request, field: str, *, answer: Callable[[Study], A
     def make(label: str, files: Sequence[ReceivedFile], _: Sorting) -> Study:
         return Study(here, study_id, batch_id, label, ports.clock(), _sources(files))
 
-    work = _Work("study", lambda number: keys.source(here, study_id, number), make, accept.accept_study, archives=False)
+    work = _Work(
+        "study",
+        study_id,
+        lambda number: keys.source(here, study_id, number),
+        make,
+        accept.accept_study,
+        archives=False,
+    )
     return _from_form(request, field, work, keys.study_json(here, study_id), answer)
 
 
@@ -61,7 +68,7 @@ def batch_from_form(request: Request, field: str, *, answer: Callable[[Batch], A
         uploads = tuple(as_upload(file) for file in files)
         return Batch(here, batch_id, label, ports.clock(), uploads, sorting.grouping, sorting.pattern)
 
-    work = _Work("batch", lambda number: keys.batch_upload(here, batch_id, number), make, accept.accept_batch)
+    work = _Work("batch", batch_id, lambda number: keys.batch_upload(here, batch_id, number), make, accept.accept_batch)
     return _from_form(request, field, work, keys.batch_json(here, batch_id), answer)
 
 
@@ -70,6 +77,7 @@ class _Work(Generic[Subject]):
     """What becomes of the files of a form: where they go, what they make, and who takes it."""
 
     kind: str
+    subject_id: str
     key_of: Callable[[int], str]
     make: Callable[[str, Sequence[ReceivedFile], Sorting], Subject]
     take: Callable[[Subject, WebPorts, KeyedRequest | None], KeyedRequest | None]
@@ -84,7 +92,10 @@ def _from_form(
     if known is None:
         refuse_when_busy(request)
     ports = web().ports
-    store = ports.store if known is None else HashingStore()
+    # Where files are changed on their way into the store, only what was stored can be compared with what was.
+    store = ports.store if known is None or ports.file_name else HashingStore()
+    if known is None:
+        ports.ledger.begin_receiving(work.subject_id, site=site(), now_s=ports.clock())
     with Receiver(store, work.key_of, _limits(), refuse_archives=not work.archives) as receiver:
         said = receiver.multipart(request, field)
         if answer is None:
@@ -174,7 +185,7 @@ def retry_batch(batch_id: str) -> int:
 
 def as_upload(file: ReceivedFile) -> Upload:
     """A received file as a file of a batch."""
-    return Upload(file.number, file.file_name, file.stored.size_bytes, file.stored.sha256)
+    return Upload(file.number, _called(file), file.stored.size_bytes, file.stored.sha256)
 
 
 def label_of(text: str | None) -> str:
@@ -183,7 +194,13 @@ def label_of(text: str | None) -> str:
 
 
 def _sources(files: Sequence[ReceivedFile]) -> tuple[SourceImage, ...]:
-    return tuple(SourceImage(file.number, file.file_name, file.stored.size_bytes, file.stored.sha256) for file in files)
+    return tuple(SourceImage(file.number, _called(file), file.stored.size_bytes, file.stored.sha256) for file in files)
+
+
+def _called(file: ReceivedFile) -> str:
+    """What the file is called from here on: as the sender calls it, or where names may not stay, otherwise."""
+    rename = web().ports.file_name
+    return rename(site(), file.file_name) if rename else file.file_name
 
 
 def _limits() -> Limits:

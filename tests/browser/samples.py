@@ -18,15 +18,18 @@ from typing import Any
 import numpy as np
 from flask import Flask
 
+from fractureai.dicom.part10 import Part10Reader
 from fractureai.domain import keys
 from fractureai.domain.assessment import Finding, assess_probability, assess_study
 from fractureai.domain.card import ModelCard, parse_card
 from fractureai.domain.ports import StoredObject
 from fractureai.domain.reasons import Reason
+from fractureai.domain.records import Priority
 from fractureai.domain.result import ImageResult, StudyResult
 from fractureai.domain.scores import ModelIdentity
 from fractureai.domain.study import Assessment, Batch, SourceImage, Stage, Study, Upload, WorkState
 from fractureai.imaging.codec import CvCodec
+from fractureai.reports.fhir import FhirDocumentWriter
 from fractureai.stages import accept
 from fractureai.stages.artifacts import write_json
 from fractureai.storage.ledger.sql import SqlLedger
@@ -45,10 +48,10 @@ class ListQueue:
     studies: list[tuple[str, Stage]] = field(default_factory=list)
     batches: list[str] = field(default_factory=list)
 
-    def publish_study(self, study_id: str, stage: Stage) -> None:
+    def publish_study(self, study_id: str, stage: Stage, priority: Priority = Priority.WALK_IN) -> None:
         self.studies.append((study_id, stage))
 
-    def publish_batch(self, batch_id: str) -> None:
+    def publish_batch(self, batch_id: str, priority: Priority = Priority.WALK_IN) -> None:
         self.batches.append(batch_id)
 
 
@@ -140,6 +143,8 @@ def open_ports(folder: Path) -> WebPorts:
         models=SampleModels(),  # type: ignore[arg-type]
         clock=time.time,
         new_id=lambda: uuid.uuid4().hex,
+        fhir=FhirDocumentWriter(),
+        instances=Part10Reader(),
     )
 
 

@@ -161,8 +161,9 @@ def test_a_child_killed_at_work_is_asked_again(good):
 
 
 def test_a_hanging_child_is_killed(good):
-    with ChildDecoder(DecodeLimits(timeout_s=0.3)) as decoder:
+    with ChildDecoder() as decoder:
         decoder.decode(good)
+        decoder.limits = DecodeLimits(timeout_s=0.3)
         hanging = decoder.child_pid
         os.kill(hanging, signal.SIGSTOP)
         with pytest.raises(RejectedInput, match="decoder_timeout"):
@@ -281,6 +282,7 @@ def test_the_child_is_confined_and_knows_no_secrets(good, monkeypatch):
         assert child.rlimit(psutil.RLIMIT_CORE) == (0, 0)
         assert child.rlimit(psutil.RLIMIT_AS)[1] == decoder.limits.memory_bytes
         assert child.rlimit(psutil.RLIMIT_NOFILE)[1] <= 64
+        assert child.rlimit(psutil.RLIMIT_NPROC) == (0, 0)
         assert "NoNewPrivs:\t1" in Path(f"/proc/{child.pid}/status").read_text()
         assert child.num_threads() == 1
         assert child.memory_info().rss < 90 * 1024 * 1024

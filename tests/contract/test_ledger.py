@@ -14,7 +14,7 @@ import pytest
 
 from fractureai.domain.ports import Ledger
 from fractureai.domain.reasons import Reason
-from fractureai.domain.records import Claim, Due, StudyFilter
+from fractureai.domain.records import Claim, Due, Priority, StudyFilter
 from fractureai.domain.study import Assessment, Batch, SourceImage, Stage, Study, Upload, WorkState
 from fractureai.errors import TransientFailure
 from fractureai.storage.ledger.sql import SqlLedger
@@ -69,9 +69,18 @@ def finish(
     )
 
 
-def due_ids(ledger: Ledger, now_s: float, *, due_before_s: float | None = None, limit: int = 100) -> list[str]:
-    before = now_s if due_before_s is None else due_before_s
-    return [due.study_id for due in ledger.due_studies(now_s=now_s, due_before_s=before, limit=limit)]
+def due_ids(ledger: Ledger, now_s: float, *, limit: int = 100) -> list[str]:
+    return [due.study_id for due in ledger.due_studies(now_s=now_s, limit=limit)]
+
+
+def lost_ids(ledger: Ledger, now_s: float, *, due_before_s: float) -> list[str]:
+    bounds = {(stage, priority): due_before_s for stage in Stage for priority in Priority}
+    return [due.study_id for due in ledger.lost_studies(now_s=now_s, due_before_s=bounds, limit=9)]
+
+
+def due_batches(ledger: Ledger, now_s: float, due_before_s: float) -> list[str]:
+    due = ledger.due_batches(now_s=now_s, due_before_s=due_before_s, limit=9)
+    return [batch.batch_id for batch in due]
 
 
 # Accepting.
@@ -237,7 +246,8 @@ def test_retry_waits(ledger: Ledger) -> None:
     study = accepted(ledger)
     assert ledger.retry(claim(ledger, study), Reason("store_unavailable"), now_s=1110.0, due_at_s=1120.0)
     assert ledger.claim(study.study_id, Stage.CLASSIFY, owner="a", now_s=1119.0, lease_s=60.0) is None
-    assert due_ids(ledger, 1119.0, due_before_s=9999.0) == []
+    assert due_ids(ledger, 1119.0) == []
+    assert lost_ids(ledger, 1119.0, due_before_s=9999.0) == []
     assert due_ids(ledger, 1120.0) == [study.study_id]
     assert claim(ledger, study, now_s=1120.0).attempt == 2
     history = ledger.history(study.study_id, site="main")
@@ -257,7 +267,7 @@ def test_a_person_reopens_what_failed(ledger: Ledger) -> None:
     row = ledger.study(study.study_id, site="main")
     assert (row.state, row.stage, row.attempts, row.finished_at_s) == (WorkState.OPEN, Stage.DETECT, 0, None)
     assert (row.assessment, row.region, row.max_fracture_probability, row.reasons) == (None, None, None, ())
-    assert ledger.due_studies(now_s=1300.0, due_before_s=1300.0, limit=9) == [Due(study.study_id, Stage.DETECT)]
+    assert ledger.due_studies(now_s=1300.0, limit=9) == [Due(study.study_id, Stage.DETECT, Priority.WALK_IN)]
     assert claim(ledger, study, Stage.DETECT, now_s=1301.0).attempt == 1
     assert [event.what for event in ledger.history(study.study_id, site="main")][-2:] == ["failed", "reopened"]
 
@@ -265,12 +275,11 @@ def test_a_person_reopens_what_failed(ledger: Ledger) -> None:
 # What is due.
 
 
-def test_due_oldest_first_and_bounded(ledger: Ledger) -> None:
-    studies = [accepted(ledger, due_s=1050.0 + number) for number in (3, 1, 2)]
-    assert due_ids(ledger, 1050.9) == []
-    assert due_ids(ledger, 1053.0) == [studies[1].study_id, studies[2].study_id, studies[0].study_id]
-    assert due_ids(ledger, 1053.0, limit=2) == [studies[1].study_id, studies[2].study_id]
-    assert due_ids(ledger, 1000.0, due_before_s=1051.0) == [studies[1].study_id]
+def test_due_in_the_order_they_came_and_bounded(ledger: Ledger) -> None:
+    studies = [accepted(ledger, new_study(accepted_at_s=1000.0 + number), due_s=1050.0) for number in (3, 1, 2)]
+    assert due_ids(ledger, 1049.9) == []
+    assert due_ids(ledger, 1050.0) == [studies[1].study_id, studies[2].study_id, studies[0].study_id]
+    assert due_ids(ledger, 1050.0, limit=2) == [studies[1].study_id, studies[2].study_id]
 
 
 def test_published_is_not_due_until_said(ledger: Ledger) -> None:
@@ -302,16 +311,18 @@ def test_a_message_recorded_late_does_not_prolong_a_wait(ledger: Ledger) -> None
 def test_live_work_is_not_due_until_its_lease_ends(ledger: Ledger) -> None:
     study = accepted(ledger)
     claim(ledger, study, now_s=1100.0)
-    assert due_ids(ledger, 1159.0, due_before_s=9999.0) == []
+    assert due_ids(ledger, 1159.0) == []
+    assert lost_ids(ledger, 1159.0, due_before_s=9999.0) == []
     assert due_ids(ledger, 1160.0) == [study.study_id]
 
 
 def test_an_advanced_study_comes_back_if_its_chain_is_lost(ledger: Ledger) -> None:
     study = accepted(ledger)
     assert ledger.advance(claim(ledger, study, now_s=1100.0), now_s=1105.0, due_at_s=9000.0)
-    assert ledger.due_studies(now_s=1106.0, due_before_s=9999.0, limit=9) == [Due(study.study_id, Stage.DETECT)]
-    assert ledger.due_studies(now_s=1160.0, due_before_s=1160.0, limit=9) == []
-    assert ledger.due_studies(now_s=9000.0, due_before_s=9000.0, limit=9) == [Due(study.study_id, Stage.DETECT)]
+    assert lost_ids(ledger, 1106.0, due_before_s=8999.0) == []
+    assert lost_ids(ledger, 1106.0, due_before_s=9000.0) == [study.study_id]
+    assert due_ids(ledger, 1160.0) == []
+    assert ledger.due_studies(now_s=9000.0, limit=9) == [Due(study.study_id, Stage.DETECT, Priority.WALK_IN)]
 
 
 def test_published_takes_many(ledger: Ledger) -> None:
@@ -332,18 +343,18 @@ def test_a_batch_is_unpacked_once(ledger: Ledger) -> None:
     batch = new_batch()
     ledger.accept_batch(batch, publish_due_at_s=1060.0)
     ledger.accept_batch(batch, publish_due_at_s=5.0)
-    assert ledger.due_batches(now_s=1059.0, due_before_s=1059.0, limit=9) == []
-    assert ledger.due_batches(now_s=1059.0, due_before_s=1060.0, limit=9) == [batch.batch_id]
+    assert due_batches(ledger, 1059.0, 1059.0) == []
+    assert due_batches(ledger, 1059.0, 1060.0) == [batch.batch_id]
     held = ledger.claim_batch(batch.batch_id, owner="a", now_s=1100.0, lease_s=60.0)
     assert (held.batch, held.attempt) == (batch, 1)
     assert ledger.claim_batch(batch.batch_id, owner="b", now_s=1159.0, lease_s=60.0) is None
-    assert ledger.due_batches(now_s=1159.0, due_before_s=9999.0, limit=9) == []
+    assert due_batches(ledger, 1159.0, 9999.0) == []
     studies = [new_study(batch_id=batch.batch_id, views=views) for views in (1, 3)]
     rejected = [("a.zip/notes.txt", Reason("archive_member_skipped")), ("b.zip", Reason("archive_encrypted", "x"))]
     assert ledger.unpacked(held, studies, rejected, now_s=1110.0)
     assert not ledger.unpacked(held, studies, rejected, now_s=1110.0)
     assert ledger.claim_batch(batch.batch_id, owner="b", now_s=1e6, lease_s=60.0) is None
-    assert ledger.due_batches(now_s=1e9, due_before_s=1e9, limit=9) == []
+    assert due_batches(ledger, 1e9, 1e9) == []
     row = ledger.batch(batch.batch_id, site="main")
     assert (row.state, row.upload_count, row.counts) == (WorkState.DONE, 2, {WorkState.OPEN: 2})
     assert row.rejected_uploads == tuple(rejected)
@@ -360,7 +371,7 @@ def test_an_unpacking_whose_lease_was_lost_leaves_nothing(ledger: Ledger) -> Non
     study = new_study(batch_id=batch.batch_id)
     assert not ledger.unpacked(first, [study], [("x", Reason("damaged"))], now_s=1161.0)
     assert not ledger.fail_batch(first, Reason("internal_error"), now_s=1161.0)
-    assert not ledger.retry_batch(first, due_at_s=1161.0)
+    assert not ledger.retry_batch(first, now_s=1100.0, due_at_s=1161.0)
     assert ledger.study(study.study_id, site="main") is None
     assert ledger.batch(batch.batch_id, site="main").rejected_uploads == ()
     assert ledger.unpacked(second, [study], [], now_s=1162.0)
@@ -380,11 +391,11 @@ def test_a_batch_retried_and_failed(ledger: Ledger) -> None:
     batch = new_batch()
     ledger.accept_batch(batch, publish_due_at_s=1060.0)
     held = ledger.claim_batch(batch.batch_id, owner="a", now_s=1100.0, lease_s=60.0)
-    assert ledger.retry_batch(held, due_at_s=1130.0)
-    assert ledger.due_batches(now_s=1129.0, due_before_s=9999.0, limit=9) == []
-    assert ledger.due_batches(now_s=1130.0, due_before_s=1130.0, limit=9) == [batch.batch_id]
+    assert ledger.retry_batch(held, now_s=1100.0, due_at_s=1130.0)
+    assert due_batches(ledger, 1129.0, 9999.0) == []
+    assert due_batches(ledger, 1130.0, 1130.0) == [batch.batch_id]
     ledger.published_batch(batch.batch_id, now_s=1130.0, due_again_at_s=1140.0)
-    assert ledger.due_batches(now_s=1139.0, due_before_s=1139.0, limit=9) == []
+    assert due_batches(ledger, 1139.0, 1139.0) == []
     held = ledger.claim_batch(batch.batch_id, owner="a", now_s=1140.0, lease_s=60.0)
     assert held.attempt == 2
     assert ledger.fail_batch(held, Reason("attempts_exhausted"), now_s=1150.0)
@@ -397,7 +408,7 @@ def test_a_batch_recorded_late_as_published_keeps_its_lease(ledger: Ledger) -> N
     ledger.accept_batch(batch, publish_due_at_s=1060.0)
     ledger.claim_batch(batch.batch_id, owner="a", now_s=1100.0, lease_s=60.0)
     ledger.published_batch(batch.batch_id, now_s=1100.5, due_again_at_s=2000.0)
-    assert ledger.due_batches(now_s=1160.0, due_before_s=1160.0, limit=9) == [batch.batch_id]
+    assert due_batches(ledger, 1160.0, 1160.0) == [batch.batch_id]
 
 
 # The worklist.

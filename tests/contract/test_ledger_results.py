@@ -372,7 +372,7 @@ def test_all_that_failed_of_a_batch_is_opened_again(ledger: Ledger) -> None:
     assert found.counts == {WorkState.OPEN: 2, WorkState.REJECTED: 1}
     failed = unpacked(ledger, failed=True)
     assert ledger.reopen_batch(failed.batch_id, site="main", now_s=9.0) == 1
-    assert ledger.due_batches(now_s=9.0, due_before_s=9.0, limit=9) == [failed.batch_id]
+    assert [due.batch_id for due in ledger.due_batches(now_s=9.0, due_before_s=9.0, limit=9)] == [failed.batch_id]
 
 
 # Coming from an older version.

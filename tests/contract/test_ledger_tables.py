@@ -13,7 +13,7 @@ from sqlalchemy import event, inspect, text
 
 from fractureai.domain.ports import Ledger
 from fractureai.domain.reasons import Reason
-from fractureai.domain.records import StudyFilter, WorklistOrder
+from fractureai.domain.records import Priority, StudyFilter, WorklistOrder
 from fractureai.domain.study import Assessment, Stage, WorkState
 from fractureai.storage.ledger import migrate
 from fractureai.storage.ledger.connections import Connections
@@ -23,6 +23,7 @@ from fractureai.storage.ledger.sql import SqlLedger
 _STUDIES = 100_000
 _BATCH = 1000
 _OPEN_EVERY = 100
+_LISTS = [(stage, priority) for stage in Stage for priority in Priority]
 _OF_A_SUBQUERY = ("SCAN chosen", "SCAN few", "SCAN anon_1")
 
 
@@ -136,13 +137,17 @@ def _uses(ledger: Ledger) -> list[Callable[[], object]]:
         lambda: ledger.study(study_id, site="main"),
         lambda: ledger.sources(study_id, site="main"),
         lambda: ledger.history(study_id, site="main"),
-        lambda: ledger.due_studies(now_s=5000.0, due_before_s=5000.0, limit=50),
+        lambda: ledger.due_studies(now_s=5000.0, limit=50),
+        lambda: ledger.lost_studies(now_s=5000.0, due_before_s=dict.fromkeys(_LISTS, 6000.0), limit=50),
+        lambda: ledger.pull_forward(now_s=5000.0, beyond_s=1e9),
+        lambda: ledger.lead("scheduler", "me", now_s=1.0, lease_s=1.0),
         lambda: ledger.due_batches(now_s=5000.0, due_before_s=5000.0, limit=50),
         ledger.open_count,
         lambda: ledger.published([study_id], now_s=1.0, due_again_at_s=2.0),
         lambda: ledger.claim(study_id, Stage.DETECT, owner="b", now_s=2.0, lease_s=1.0),
         lambda: ledger.advance(held, now_s=2.0, due_at_s=9000.0),
         lambda: ledger.retry(held, Reason("internal_error"), now_s=2.0, due_at_s=3.0),
+        lambda: ledger.renew(held, until_s=9.0),
         lambda: ledger.reopen(study_id, site="main", now_s=2.0),
         lambda: ledger.claim_batch(batch_id, owner="b", now_s=2.0, lease_s=1.0),
     ]
@@ -184,11 +189,12 @@ def test_what_is_due_is_looked_for_among_the_open_only(full_ledger: SqlLedger) -
         connection.execute(text("ANALYZE"))
     asked: list[tuple[str, object]] = []
     event.listen(connections.engine(), "before_cursor_execute", lambda *call: asked.append((call[2], call[3])))
-    full_ledger.due_studies(now_s=5000.0, due_before_s=5000.0, limit=50)
+    full_ledger.due_studies(now_s=5000.0, limit=50)
+    full_ledger.lost_studies(now_s=5000.0, due_before_s=dict.fromkeys(_LISTS, 6000.0), limit=50)
     assert full_ledger.open_count() == _STUDIES // _OPEN_EVERY
     for statement, parameters in asked[:]:
         plan = "\n".join(_plan(connections, statement, parameters))
-        assert "ix_studies_due" in plan, plan
+        assert "ix_studies_due" in plan or "ix_studies_turn" in plan, plan
 
 
 def _plan(connections: Connections, statement: str, parameters: object) -> list[str]:

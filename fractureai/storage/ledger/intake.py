@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, and_, bindparam, insert, literal_column, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, func, insert, literal_column, or_, select, update
 
 from fractureai import tracing
 from fractureai.domain.reasons import Reason
-from fractureai.domain.records import BatchClaim
+from fractureai.domain.records import BatchClaim, DueBatch, Priority
 from fractureai.domain.study import Batch, Study, WorkState
-from fractureai.storage.ledger import rows
+from fractureai.storage.ledger import order, rows
 from fractureai.storage.ledger.inserts import insert_missing, insert_new
 from fractureai.storage.ledger.schema import BATCHES, EVENTS, IMAGES, REJECTIONS, STUDIES, UPLOADS, WORDS
 
@@ -45,6 +45,8 @@ _CLAIM = (
         BATCHES.c.accepted_at_s,
         BATCHES.c.attempts,
         BATCHES.c.grouping,
+        BATCHES.c.setbacks,
+        BATCHES.c.troubled_since_s,
     )
 )
 _CLOSE = (
@@ -63,10 +65,24 @@ _GIVE_BACK = (
     .where(_HELD)
     .values(lease_owner=None, lease_until_s=bindparam("due"), publish_due_at_s=bindparam("due"))
 )
+_PUT_OFF = _GIVE_BACK.values(
+    attempts=BATCHES.c.attempts - 1,
+    setbacks=BATCHES.c.setbacks + 1,
+    troubled_since_s=func.coalesce(BATCHES.c.troubled_since_s, bindparam("now")),
+)
+_RENEW = update(BATCHES).where(_HELD).values(lease_until_s=bindparam("until"), publish_due_at_s=bindparam("until"))
 _REOPEN = (
     update(BATCHES)
     .where(BATCHES.c.batch_id == bindparam("id"), BATCHES.c.site == bindparam("of"), BATCHES.c.state == "failed")
-    .values(state="open", attempts=0, reasons="[]", publish_due_at_s=bindparam("now"), updated_at_s=bindparam("now"))
+    .values(
+        state="open",
+        attempts=0,
+        setbacks=0,
+        troubled_since_s=None,
+        reasons="[]",
+        publish_due_at_s=bindparam("now"),
+        updated_at_s=bindparam("now"),
+    )
 )
 _PUBLISHED = (
     update(BATCHES)
@@ -74,7 +90,7 @@ _PUBLISHED = (
     .values(publish_due_at_s=bindparam("due"))
 )
 _DUE = (
-    select(BATCHES.c.batch_id)
+    select(BATCHES.c.batch_id, BATCHES.c.upload_count)
     .where(_OPEN, BATCHES.c.publish_due_at_s <= bindparam("due_before"), _FREE)
     .order_by(BATCHES.c.publish_due_at_s, BATCHES.c.batch_id)
     .limit(bindparam("most"))
@@ -114,7 +130,13 @@ def claim_batch(
     row = connection.execute(_CLAIM, lease).one_or_none()
     if row is None:
         return None
-    return BatchClaim(rows.batch_of(row, connection.execute(_UPLOADS, {"id": batch_id})), owner, row.attempts)
+    batch = rows.batch_of(row, connection.execute(_UPLOADS, {"id": batch_id}))
+    return BatchClaim(batch, owner, row.attempts, row.setbacks, row.troubled_since_s)
+
+
+def renew(connection: Connection, claim: BatchClaim, *, until_s: float) -> bool:
+    """Hold the lease longer; ``False`` if it is not ours any more."""
+    return connection.execute(_RENEW, {**_lease(claim), "until": until_s}).rowcount == 1
 
 
 def close_batch(
@@ -131,23 +153,33 @@ def add_unpacked(
     studies: Sequence[Study],
     rejected: Sequence[tuple[str, Reason]],
     due_s: float,
+    priority: Priority,
 ) -> None:
     """Record what a batch turned out to hold."""
-    insert_missing(connection, STUDIES, [rows.study_values(study, publish_due_at_s=due_s) for study in studies])
+    first = order.next_turn(connection)
+    turns = [None if priority is Priority.WALK_IN else first + number for number in range(len(studies))]
+    values = [
+        rows.study_values(study, publish_due_at_s=due_s, priority=priority, turn=turn)
+        for study, turn in zip(studies, turns, strict=True)
+    ]
+    insert_missing(connection, STUDIES, values)
     insert_missing(connection, IMAGES, [image for study in studies for image in rows.image_values(study)])
     insert_missing(connection, WORDS, [word for study in studies for word in rows.word_values(study)])
     insert_missing(connection, REJECTIONS, rows.rejection_values(claim.batch.batch_id, rejected))
     _note_request(connection, studies)
 
 
-def give_back(connection: Connection, claim: BatchClaim, *, due_at_s: float) -> bool:
-    """Give the lease back; nobody can take it before ``due_at_s``."""
-    return connection.execute(_GIVE_BACK, {**_lease(claim), "due": due_at_s}).rowcount == 1
+def give_back(connection: Connection, claim: BatchClaim, *, now_s: float, due_at_s: float, counts: bool) -> bool:
+    """Give the lease back; nobody can take it before ``due_at_s``. ``counts``: whether it was one of the attempts."""
+    if counts:
+        return connection.execute(_GIVE_BACK, {**_lease(claim), "due": due_at_s}).rowcount == 1
+    return connection.execute(_PUT_OFF, {**_lease(claim), "now": now_s, "due": due_at_s}).rowcount == 1
 
 
-def due(connection: Connection, *, now_s: float, due_before_s: float, limit: int) -> list[str]:
+def due(connection: Connection, *, now_s: float, due_before_s: float, limit: int) -> list[DueBatch]:
     """Batches whose unpacking should be in the queue."""
-    return list(connection.execute(_DUE, {"now": now_s, "due_before": due_before_s, "most": limit}).scalars())
+    found = connection.execute(_DUE, {"now": now_s, "due_before": due_before_s, "most": limit})
+    return [DueBatch(row.batch_id, row.upload_count) for row in found]
 
 
 def published(connection: Connection, batch_id: str, *, now_s: float, due_again_at_s: float) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from fractureai.domain.reasons import Reason
-from fractureai.domain.records import StudyRow, WorklistOrder
+from fractureai.domain.records import Priority, StudyRow, WorklistOrder
 from fractureai.domain.search import words_of
 from fractureai.domain.study import (
     Assessment,
@@ -36,9 +36,13 @@ def reasons_of(text: str) -> tuple[Reason, ...]:
     return () if text == "[]" else tuple(Reason(code, detail) for code, detail in json.loads(text))
 
 
-def study_values(study: Study, *, publish_due_at_s: float) -> dict[str, Any]:
-    """A new row of ``studies``, open at the first stage."""
+def study_values(
+    study: Study, *, publish_due_at_s: float, priority: Priority = Priority.WALK_IN, turn: int | None = None
+) -> dict[str, Any]:
+    """A new row of ``studies``, open at the first stage. Without a ``turn`` its time of arrival decides, in ms."""
     return {
+        "priority": priority.value,
+        "turn": int(study.accepted_at_s * 1000) if turn is None else turn,
         "study_id": study.study_id,
         "site": study.site,
         "batch_id": study.batch_id,

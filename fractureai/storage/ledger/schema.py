@@ -54,6 +54,8 @@ BATCHES = Table(
     # Whether its uploads may still lie in the store, although studies were made of them.
     Column("uploads_kept", Integer, nullable=False, server_default="0"),
     Column("grouping", String(16), nullable=False, server_default="file"),
+    Column("setbacks", Integer, nullable=False, server_default="0"),
+    Column("troubled_since_s", Double),
     Index("ix_batches_due", "publish_due_at_s", "batch_id", sqlite_where=_OPEN, postgresql_where=_OPEN),
     Index("ix_batches_kept", "updated_at_s", "batch_id", sqlite_where=_KEPT, postgresql_where=_KEPT),
     sqlite_with_rowid=False,
@@ -109,6 +111,12 @@ STUDIES = Table(
     Column("suspicion", Double, nullable=False, server_default="0"),
     # The place among all that was finished at the site; see ``finished``.
     Column("finish_number", BigInteger),
+    # A walk-in before bulk; within bulk, batches take turns (see ``order``).
+    Column("priority", Integer, nullable=False, server_default="1"),
+    Column("turn", BigInteger, nullable=False, server_default="0"),
+    # Times the stage had to be put off because store or ledger was away, and since when that goes on.
+    Column("setbacks", Integer, nullable=False, server_default="0"),
+    Column("troubled_since_s", Double),
     # The worklist. The site leads each, so that the longest match is the right one for planners without statistics
     # too; what else may be asked for follows the order, so that a row that does not fit costs no look at the table.
     Index("ix_studies_site", "site", "accepted_at_s", "study_id", "state", "assessment", "region"),
@@ -131,6 +139,35 @@ STUDIES = Table(
         sqlite_where=_OPEN,
         postgresql_where=_OPEN,
     ),
+    # The order the open ones are published in, and whether their time has come, from the index alone.
+    Index(
+        "ix_studies_turn",
+        "priority",
+        "turn",
+        "study_id",
+        "publish_due_at_s",
+        sqlite_where=_OPEN,
+        postgresql_where=_OPEN,
+    ),
+    sqlite_with_rowid=False,
+)
+
+# Who of several schedulers acts, and until when.
+LEADERS = Table(
+    "leaders",
+    METADATA,
+    Column("name", String(32), primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("until_s", Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# How far the turns of bulk work have come; see ``order``.
+TURNS = Table(
+    "turns",
+    METADATA,
+    Column("name", String(32), primary_key=True),
+    Column("turn", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
 

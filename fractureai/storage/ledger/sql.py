@@ -13,11 +13,12 @@ from fractureai.domain.records import (
     BatchRow,
     Channel,
     Claim,
-    Due,
+    DueBatch,
     Event,
     FinishedPage,
     KeyedRequest,
     Page,
+    Priority,
     StudyFilter,
     StudyRow,
     Subscriber,
@@ -30,14 +31,22 @@ from fractureai.storage.ledger.audit import AuditMethods
 from fractureai.storage.ledger.connections import Connections
 from fractureai.storage.ledger.examinations import ExaminationMethods
 from fractureai.storage.ledger.gauges import GaugeMethods
+from fractureai.storage.ledger.order import OrderMethods
 from fractureai.storage.ledger.outbox import OutboxMethods
 from fractureai.storage.ledger.schema import HEAD
-from fractureai.storage.ledger.uploads import UploadMethods
+from fractureai.storage.ledger.uploads import UploadMethods, received
 from fractureai.storage.ledger.verdicts import VerdictMethods
 
 
 class SqlLedger(
-    AccessMethods, AuditMethods, UploadMethods, VerdictMethods, OutboxMethods, GaugeMethods, ExaminationMethods
+    AccessMethods,
+    AuditMethods,
+    UploadMethods,
+    VerdictMethods,
+    OrderMethods,
+    OutboxMethods,
+    GaugeMethods,
+    ExaminationMethods,
 ):
     """The ``Ledger`` of ``fractureai.domain.ports`` over a database. Safe between threads, processes and forks.
 
@@ -79,6 +88,7 @@ class SqlLedger(
             if request and (earlier := requests.remember(connection, request)):
                 return earlier
             intake.accept_batch(connection, batch, publish_due_at_s=publish_due_at_s)
+            received(connection, batch.batch_id)
             return None
 
     def accept_study(
@@ -89,6 +99,7 @@ class SqlLedger(
             if request and (earlier := requests.remember(connection, request)):
                 return earlier
             intake.accept_study(connection, study, publish_due_at_s=publish_due_at_s)
+            received(connection, study.study_id)
             return None
 
     def earlier_request(self, key: str, *, site: str, now_s: float) -> KeyedRequest | None:
@@ -107,13 +118,19 @@ class SqlLedger(
             return intake.claim_batch(connection, batch_id, owner=owner, now_s=now_s, lease_s=lease_s)
 
     def unpacked(
-        self, claim: BatchClaim, studies: Sequence[Study], rejected: Sequence[tuple[str, Reason]], *, now_s: float
+        self,
+        claim: BatchClaim,
+        studies: Sequence[Study],
+        rejected: Sequence[tuple[str, Reason]],
+        *,
+        now_s: float,
+        priority: Priority = Priority.BULK,
     ) -> bool:
         """Record the studies of a batch, due at once, and close its unpacking. ``False`` if the lease was lost."""
         with self._connections.write(durable=True) as connection:
             if not intake.close_batch(connection, claim, WorkState.DONE, now_s=now_s):
                 return False
-            intake.add_unpacked(connection, claim, studies, rejected, due_s=now_s)
+            intake.add_unpacked(connection, claim, studies, rejected, now_s, priority)
             return True
 
     def fail_batch(self, claim: BatchClaim, reason: Reason, *, now_s: float) -> bool:
@@ -121,15 +138,25 @@ class SqlLedger(
         with self._connections.write(durable=False) as connection:
             return intake.close_batch(connection, claim, WorkState.FAILED, reasons=(reason,), now_s=now_s)
 
-    def retry_batch(self, claim: BatchClaim, *, due_at_s: float) -> bool:
+    def retry_batch(self, claim: BatchClaim, *, now_s: float, due_at_s: float, counts: bool = True) -> bool:
         """Give the lease back, closed to all until ``due_at_s``."""
         with self._connections.write(durable=False) as connection:
-            return intake.give_back(connection, claim, due_at_s=due_at_s)
+            return intake.give_back(connection, claim, now_s=now_s, due_at_s=due_at_s, counts=counts)
+
+    def renew_batch(self, claim: BatchClaim, *, until_s: float) -> bool:
+        """Hold the lease longer; ``False`` if it was lost."""
+        with self._connections.write(durable=False) as connection:
+            return intake.renew(connection, claim, until_s=until_s)
 
     def claim(self, study_id: str, stage: Stage, *, owner: str, now_s: float, lease_s: float) -> Claim | None:
         """Lease one stage, counting the attempt. ``None`` if the study is elsewhere, final, or leased."""
         with self._connections.write(durable=False) as connection:
             return work.claim(connection, study_id, stage, owner=owner, now_s=now_s, lease_s=lease_s)
+
+    def renew(self, claim: Claim, *, until_s: float) -> bool:
+        """Hold the lease longer; ``False`` if it was lost."""
+        with self._connections.write(durable=False) as connection:
+            return work.renew(connection, claim, until_s=until_s)
 
     def advance(self, claim: Claim, *, now_s: float, due_at_s: float) -> bool:
         """The stage is done; the next one is open. ``False`` if the lease was lost: then do nothing more."""
@@ -152,10 +179,10 @@ class SqlLedger(
         with self._connections.write(durable=True) as connection:
             return work.finish(connection, claim, ending, now_s=now_s, tell=self._subscribers)
 
-    def retry(self, claim: Claim, reason: Reason, *, now_s: float, due_at_s: float) -> bool:
-        """Give the lease back after a transient failure, closed to all until ``due_at_s``."""
+    def retry(self, claim: Claim, reason: Reason, *, now_s: float, due_at_s: float, counts: bool = True) -> bool:
+        """Give the lease back after a failure, closed to all until ``due_at_s``."""
         with self._connections.write(durable=False) as connection:
-            return work.retry(connection, claim, reason, now_s=now_s, due_at_s=due_at_s)
+            return work.retry(connection, claim, reason, now_s=now_s, due_at_s=due_at_s, counts=counts)
 
     def reopen(self, study_id: str, *, site: str, now_s: float) -> bool:
         """A person wants a failed study tried again, from its first unfinished stage, with a fresh count."""
@@ -168,12 +195,7 @@ class SqlLedger(
             studies = work.reopen_failed(connection, batch_id, site=site, now_s=now_s)
             return studies + intake.reopen(connection, batch_id, site=site, now_s=now_s)
 
-    def due_studies(self, *, now_s: float, due_before_s: float, limit: int) -> list[Due]:
-        """Open studies, not leased at ``now_s``, due by ``due_before_s``, longest due first."""
-        with self._connections.read() as connection:
-            return work.due(connection, now_s=now_s, due_before_s=due_before_s, limit=limit)
-
-    def due_batches(self, *, now_s: float, due_before_s: float, limit: int) -> list[str]:
+    def due_batches(self, *, now_s: float, due_before_s: float, limit: int) -> list[DueBatch]:
         """Batches whose unpacking should be in the queue, longest due first."""
         with self._connections.read() as connection:
             return intake.due(connection, now_s=now_s, due_before_s=due_before_s, limit=limit)

@@ -9,9 +9,9 @@ from fractureai.domain.study import Batch, Upload
 from fractureai.storage.ledger import intake, rows
 from fractureai.storage.ledger.connections import Connections
 from fractureai.storage.ledger.inserts import insert_new
-from fractureai.storage.ledger.schema import ARRIVALS, BATCHES, OPEN_UPLOADS, UPLOADS
+from fractureai.storage.ledger.schema import ARRIVALS, BATCHES, OPEN_UPLOADS, STUDIES, UPLOADS
 
-_OPEN, _EXPIRED = "open", "expired"
+_OPEN, _EXPIRED, _RECEIVING = "open", "expired", "receiving"
 _TOUCH = (
     update(OPEN_UPLOADS)
     .where(
@@ -45,6 +45,7 @@ _EXPIRE = (
     .values(state=_EXPIRED)
 )
 _IS_BATCH = select(BATCHES.c.batch_id).where(BATCHES.c.batch_id == bindparam("id"), BATCHES.c.site == bindparam("of"))
+_IS_STUDY = select(STUDIES.c.study_id).where(STUDIES.c.study_id == bindparam("id"), STUDIES.c.site == bindparam("of"))
 _TO_CLEAN = (
     select(BATCHES)
     # Written out, not bound, for the partial index. A failed unpacking keeps its uploads: a person may have it retried.
@@ -69,6 +70,11 @@ class UploadMethods:
         """Record that an upload has begun."""
         with self._connections.write(durable=False) as connection:
             _begin(connection, batch_id, site, now_s)
+
+    def begin_receiving(self, subject_id: str, *, site: str, now_s: float) -> None:
+        """Record, before the first byte is stored, under which id a study or batch is being received."""
+        with self._connections.write(durable=False) as connection:
+            _begin(connection, subject_id, site, now_s, _RECEIVING)
 
     def arrived(self, batch_id: str, upload: Upload, *, site: str, now_s: float) -> bool:
         """Record a file, in the place of one with its number. ``False`` if the upload has expired.
@@ -111,9 +117,11 @@ class UploadMethods:
             stale = connection.execute(_STALE, {"before": touched_before_s, "most": limit}).all()
             expired = []
             for row in stale:
-                if connection.execute(_IS_BATCH, {"id": row.batch_id, "of": row.site}).one_or_none() is not None:
-                    # A file that came in the moment of completion; what it belongs to is a batch, and not ours.
-                    _forget(connection, row.batch_id, _OPEN)
+                known = {"id": row.batch_id, "of": row.site}
+                if any(connection.execute(asked, known).one_or_none() is not None for asked in (_IS_BATCH, _IS_STUDY)):
+                    # A file that came in the moment of completion; what it belongs to is accepted, and not ours.
+                    for state in (_OPEN, _RECEIVING, _EXPIRED):
+                        _forget(connection, row.batch_id, state)
                 elif connection.execute(_EXPIRE, {"id": row.batch_id, "before": touched_before_s}).rowcount:
                     expired.append((row.site, row.batch_id))
             return expired
@@ -135,8 +143,14 @@ class UploadMethods:
             connection.execute(_CLEANED, {"id": batch_id})
 
 
-def _begin(connection: Connection, batch_id: str, site: str, now_s: float) -> None:
-    values = {"batch_id": batch_id, "site": site, "state": _OPEN, "begun_at_s": now_s, "touched_at_s": now_s}
+def received(connection: Connection, subject_id: str) -> None:
+    """What was being received is accepted: its bytes are nobody's leftovers."""
+    for state in (_RECEIVING, _EXPIRED):
+        connection.execute(_FORGET, {"id": subject_id, "as": state})
+
+
+def _begin(connection: Connection, batch_id: str, site: str, now_s: float, state: str = _OPEN) -> None:
+    values = {"batch_id": batch_id, "site": site, "state": state, "begun_at_s": now_s, "touched_at_s": now_s}
     insert_new(connection, OPEN_UPLOADS, values)
 
 

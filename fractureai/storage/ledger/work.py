@@ -14,9 +14,9 @@ from sqlalchemy import Connection, and_, bindparam, func, insert, literal_column
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from fractureai.domain.reasons import Reason
-from fractureai.domain.records import Claim, Due, Subscriber
+from fractureai.domain.records import Claim, Subscriber
 from fractureai.domain.study import Assessment, Stage, WorkState
-from fractureai.storage.ledger import finished, outbox, rows
+from fractureai.storage.ledger import finished, order, outbox, rows
 from fractureai.storage.ledger.schema import EVENTS, IMAGES, STUDIES
 
 # Written out, not bound: SQLite uses a partial index only if the statement itself says so.
@@ -55,11 +55,21 @@ _CLAIM = (
         STUDIES.c.label,
         STUDIES.c.accepted_at_s,
         STUDIES.c.attempts,
+        STUDIES.c.setbacks,
+        STUDIES.c.troubled_since_s,
     )
 )
 _FREED: dict[str, Any] = {"lease_owner": None, "lease_until_s": None, "updated_at_s": bindparam("now")}
 _OF_LEASE = update(STUDIES).where(_HELD).returning(STUDIES.c.claimed_at_s)
-_ADVANCE = _OF_LEASE.values(stage=bindparam("next"), attempts=0, publish_due_at_s=bindparam("due"), **_FREED)
+_ADVANCE = _OF_LEASE.values(
+    stage=bindparam("next"),
+    attempts=0,
+    setbacks=0,
+    troubled_since_s=None,
+    publish_due_at_s=bindparam("due"),
+    **_FREED,
+)
+_RENEW = _OF_LEASE.values(lease_until_s=bindparam("until"), publish_due_at_s=bindparam("until"))
 _FINISH = _OF_LEASE.values(
     state=bindparam("ended_as"),
     stage=bindparam("left_at"),
@@ -74,12 +84,20 @@ _FINISH = _OF_LEASE.values(
 )
 # Nobody's, but closed until it is due: neither an early republishing nor a second message may cut the wait short.
 _RETRY = _OF_LEASE.values(**_FREED | {"lease_until_s": bindparam("due"), "publish_due_at_s": bindparam("due")})
+# The attempt ended with us alive and something else away: it does not count.
+_PUT_OFF = _RETRY.values(
+    attempts=STUDIES.c.attempts - 1,
+    setbacks=STUDIES.c.setbacks + 1,
+    troubled_since_s=func.coalesce(STUDIES.c.troubled_since_s, bindparam("now")),
+)
 _REOPEN = (
     update(STUDIES)
     .where(STUDIES.c.study_id == bindparam("id"), STUDIES.c.site == bindparam("of"), STUDIES.c.state == "failed")
     .values(
         state="open",
         attempts=0,
+        setbacks=0,
+        troubled_since_s=None,
         publish_due_at_s=bindparam("now"),
         finished_at_s=None,
         assessment=None,
@@ -93,12 +111,6 @@ _REOPEN = (
 )
 _FAILED_OF_BATCH = select(STUDIES.c.study_id).where(
     STUDIES.c.site == bindparam("of"), STUDIES.c.batch_id == bindparam("batch"), STUDIES.c.state == "failed"
-)
-_DUE = (
-    select(STUDIES.c.study_id, STUDIES.c.stage)
-    .where(_OPEN, STUDIES.c.publish_due_at_s <= bindparam("due_before"), _FREE)
-    .order_by(STUDIES.c.publish_due_at_s, STUDIES.c.accepted_at_s, STUDIES.c.study_id)
-    .limit(bindparam("most"))
 )
 _PUBLISHED = (
     update(STUDIES)
@@ -143,7 +155,13 @@ def claim(
     row = connection.execute(_CLAIM, lease).one_or_none()
     if row is None:
         return None
-    return Claim(rows.study_of(row, connection.execute(_IMAGES, {"id": study_id})), stage, owner, row.attempts)
+    study = rows.study_of(row, connection.execute(_IMAGES, {"id": study_id}))
+    return Claim(study, stage, owner, row.attempts, row.setbacks, row.troubled_since_s)
+
+
+def renew(connection: Connection, claim: Claim, *, until_s: float) -> bool:
+    """Hold the lease longer; ``False`` if it is not ours any more."""
+    return connection.execute(_RENEW, {**_lease(claim), "until": until_s}).one_or_none() is not None
 
 
 def advance(connection: Connection, claim: Claim, *, now_s: float, due_at_s: float) -> bool:
@@ -180,10 +198,13 @@ def finish(connection: Connection, claim: Claim, ending: Ending, *, now_s: float
     return True
 
 
-def retry(connection: Connection, claim: Claim, reason: Reason, *, now_s: float, due_at_s: float) -> bool:
-    """Give the lease back; nobody can take it before ``due_at_s``."""
+def retry(connection: Connection, claim: Claim, reason: Reason, *, now_s: float, due_at_s: float, counts: bool) -> bool:
+    """Give the lease back; nobody can take it before ``due_at_s``. ``counts``: whether it was one of the attempts."""
     values = {"now": now_s, "due": due_at_s}
-    return _under_lease(connection, _RETRY, claim, values, ("retried", f"{claim.stage}: {reason.code}"))
+    # A long outage puts a study off hundreds of times; its history tells the 1st, 2nd, 4th, 8th …
+    told = counts or (claim.setbacks & (claim.setbacks + 1)) == 0
+    event = ("retried", f"{claim.stage}: {reason.code}") if told else None
+    return _under_lease(connection, _RETRY if counts else _PUT_OFF, claim, values, event)
 
 
 def reopen(connection: Connection, study_id: str, *, site: str, now_s: float) -> bool:
@@ -200,17 +221,12 @@ def reopen_failed(connection: Connection, batch_id: str, *, site: str, now_s: fl
     return sum(reopen(connection, study_id, site=site, now_s=now_s) for study_id in failed)
 
 
-def due(connection: Connection, *, now_s: float, due_before_s: float, limit: int) -> list[Due]:
-    """Open studies nobody works on, whose time to be published has come."""
-    which = {"now": now_s, "due_before": due_before_s, "most": limit}
-    return [Due(row.study_id, Stage(row.stage)) for row in connection.execute(_DUE, which)]
-
-
 def published(connection: Connection, study_ids: Iterable[str], *, now_s: float, due_again_at_s: float) -> None:
     """Look again later, never earlier than was said before. What is leased by now keeps its own time."""
     ids = iter(study_ids)
     while some := list(itertools.islice(ids, _IDS_A_STATEMENT)):
         connection.execute(_PUBLISHED, {"ids": some, "now": now_s, "due": due_again_at_s})
+        order.came_to(connection, some)
 
 
 def count_open(connection: Connection) -> int:
@@ -219,21 +235,30 @@ def count_open(connection: Connection) -> int:
 
 
 def _under_lease(
-    connection: Connection, change: ReturningUpdate[Any], claim: Claim, values: dict[str, Any], event: tuple[str, str]
+    connection: Connection,
+    change: ReturningUpdate[Any],
+    claim: Claim,
+    values: dict[str, Any],
+    event: tuple[str, str] | None,
 ) -> bool:
-    lease = {
+    row = connection.execute(change, {**_lease(claim), **values}).one_or_none()
+    if row is None:
+        return False
+    if event is None:
+        return True
+    what, detail = event
+    took = f"{max(0.0, values['now'] - row.claimed_at_s):.3f} s"
+    _note(connection, claim.study.study_id, values["now"], what, f"{took}, {detail}" if detail else took)
+    return True
+
+
+def _lease(claim: Claim) -> dict[str, Any]:
+    return {
         "id": claim.study.study_id,
         "at": claim.stage.value,
         "owner": claim.owner,
         "attempt": claim.attempt,
     }
-    row = connection.execute(change, {**lease, **values}).one_or_none()
-    if row is None:
-        return False
-    what, detail = event
-    took = f"{max(0.0, values['now'] - row.claimed_at_s):.3f} s"
-    _note(connection, claim.study.study_id, values["now"], what, f"{took}, {detail}" if detail else took)
-    return True
 
 
 def _note(connection: Connection, study_id: str, at_s: float, what: str, detail: str) -> None:

@@ -14,7 +14,8 @@ import pytest
 
 from fractureai.domain import keys
 from fractureai.domain.card import ModelCard
-from fractureai.domain.ports import Notifier
+from fractureai.domain.ports import Notifier, QueueLine
+from fractureai.domain.records import Priority
 from fractureai.domain.scores import FractureReading, ModelIdentity, RegionReading
 from fractureai.domain.study import Batch, Grouping, SourceImage, Stage, Study, Upload
 from fractureai.domain.study_json import batch_to_json
@@ -93,21 +94,24 @@ class RecordingQueue:
 
     sent: list[tuple[str, str]] = field(default_factory=list)
     away: bool = False
-    idle: bool = True
+    line_s: QueueLine = field(default_factory=QueueLine)
+    priorities: dict[str, Priority] = field(default_factory=dict)
 
-    def publish_study(self, study_id: str, stage: Stage) -> None:
+    def publish_study(self, study_id: str, stage: Stage, priority: Priority = Priority.WALK_IN) -> None:
         self._send(study_id, stage.value)
+        self.priorities[study_id] = priority
 
-    def publish_batch(self, batch_id: str) -> None:
+    def publish_batch(self, batch_id: str, priority: Priority = Priority.WALK_IN) -> None:
         self._send(batch_id, "intake")
+        self.priorities[batch_id] = priority
 
     def publish_delivery(self, delivery_id: str) -> None:
         self._send(delivery_id, "delivery")
 
-    def is_idle(self) -> bool:
+    def line(self) -> QueueLine:
         if self.away:
             raise TransientFailure("queue_unavailable")
-        return self.idle
+        return self.line_s
 
     def _send(self, subject: str, what: str) -> None:
         if self.away:
@@ -129,7 +133,7 @@ class House:
     report_writer: PdfReportWriter = field(default_factory=PdfReportWriter)
     dicom_writer: StudyDicomWriter | None = field(default_factory=StudyDicomWriter)
     policy: WorkPolicy = field(
-        default_factory=lambda: WorkPolicy(lease_s=100, max_attempts=3, backoff_s=10, patience_s=900)
+        default_factory=lambda: WorkPolicy(lease_s=100, max_attempts=3, backoff_s=10, patience_s=900, insist_s=0)
     )
     software_version: str = "0.0.0"
     notifier: Notifier | None = None

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from fractureai.domain import keys
+from fractureai.domain.reasons import OUTAGES
 from fractureai.domain.records import Claim
 from fractureai.domain.study import Assessment, Stage, Study, WorkState
 from fractureai.errors import BrokenDeployment, TransientFailure
 from fractureai.phantoms.files import chest_dicom
-from fractureai.stages import classify, detect, explain, inline, report
+from fractureai.stages import attempts, classify, detect, explain, inline, reconcile, report
 from fractureai.stages.lease import run_stage
 from tests.bad_files import phantom_dicom
 from tests.pictures import png
@@ -135,11 +138,11 @@ def _failing(error: BaseException) -> Callable[..., None]:
     return work
 
 
-@pytest.mark.parametrize("error", [TransientFailure("store_unavailable"), MemoryError(), KeyError("x")])
+@pytest.mark.parametrize("error", [TransientFailure("artifact_missing"), MemoryError(), KeyError("x")])
 def test_three_attempts_with_growing_waits_then_failed(house: House, error: BaseException) -> None:
     study = house.accepted(png())
     answers = []
-    for wait_s in (0, 10, 20):
+    for wait_s in (0, 15, 30):
         house.now_s += wait_s
         answers.append(run_stage(Stage.CLASSIFY, study.study_id, house, _failing(error)))
     assert answers == ["retry", "retry", "failed"]
@@ -150,14 +153,122 @@ def test_three_attempts_with_growing_waits_then_failed(house: House, error: Base
     row = house.ledger.study(study.study_id, site="local")
     assert row is not None
     assert row.state is WorkState.FAILED
+    house.now_s += 1e6
+    assert reconcile.run(house) == 0
+
+
+@pytest.mark.parametrize("code", sorted(OUTAGES))
+def test_an_outage_of_hours_fails_nothing(house: House, code: str) -> None:
+    study = house.accepted(png())
+    began_s = house.now_s
+    while house.now_s - began_s < 6 * 3600:
+        assert run_stage(Stage.CLASSIFY, study.study_id, house, _failing(TransientFailure(code))) == "retry"
+        house.now_s += 1.5 * house.policy.longest_wait_s
+    assert classify.run(study.study_id, house) == "done"
+
+
+def test_an_outage_of_a_day_is_given_up_with_its_reason(house: House) -> None:
+    study = house.accepted(png())
+    away = _failing(TransientFailure("store_unavailable"))
+    assert run_stage(Stage.CLASSIFY, study.study_id, house, away) == "retry"
+    house.now_s += house.policy.outage_s
+    assert run_stage(Stage.CLASSIFY, study.study_id, house, away) == "failed"
+    assert [reason["code"] for reason in _result(house, study)["reasons"]] == ["outage_too_long", "store_unavailable"]
+    assert house.ledger.reopen(study.study_id, site="local", now_s=house.now_s)
+    assert run_stage(Stage.CLASSIFY, study.study_id, house, away) == "retry"
+
+
+def test_what_fails_together_does_not_come_back_together(house: House) -> None:
+    due_s = set()
+    for study in [house.accepted(png()) for _ in range(5)]:
+        error = TransientFailure("store_unavailable")
+        claim = Claim(study, Stage.CLASSIFY, "me", 1)
+        step = attempts.after(error, claim, study.study_id, where="", now_s=house.now_s, policy=house.policy)
+        assert isinstance(step, attempts.Again)
+        assert 10 <= step.due_at_s - house.now_s <= 15
+        due_s.add(step.due_at_s)
+    assert len(due_s) > 1
+
+
+def test_a_store_that_is_away_at_the_last_write_costs_no_attempt(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = house.accepted(png())
+    assert [run(study.study_id, house) for run in STAGES[:3]] == ["done"] * 3
+    put = house.store.put
+
+    def away(key: str, data: bytes) -> object:
+        if key.endswith("result.json"):
+            raise TransientFailure("store_unavailable")
+        return put(key, data)
+
+    with monkeypatch.context() as outage:
+        outage.setattr(house.store, "put", away)
+        for _ in range(4):
+            assert report.run(study.study_id, house) == "retry"
+            house.now_s += 1.5 * house.policy.longest_wait_s
+    assert report.run(study.study_id, house) == "done"
+
+
+def test_a_ledger_that_is_away_for_a_moment_costs_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.policy = replace(house.policy, insist_s=30)
+    study = house.accepted(png())
+    for name in ("claim", "advance"):
+        monkeypatch.setattr(house.ledger, name, _away_twice(getattr(house.ledger, name)))
+    assert classify.run(study.study_id, house) == "done"
+    row = house.ledger.study(study.study_id, site="local")
+    assert row is not None
+    assert (row.stage, row.attempts) == (Stage.DETECT, 0)
+
+
+def _away_twice(act: Callable[..., Any]) -> Callable[..., Any]:
+    failures = iter([TransientFailure("ledger_unavailable")] * 2)
+
+    def act_at_last(*args: Any, **named: Any) -> Any:
+        for failure in failures:
+            raise failure
+        return act(*args, **named)
+
+    return act_at_last
+
+
+def test_a_lease_is_renewed_while_the_work_runs(house: House) -> None:
+    house.policy = replace(house.policy, lease_s=0.15)
+    study = house.accepted(png())
+    renewed = threading.Event()
+    renew = house.ledger.renew
+
+    def noted(claim: Claim, *, until_s: float) -> bool:
+        held = renew(claim, until_s=until_s)
+        renewed.set()
+        return held
+
+    house.ledger.renew = noted  # type: ignore[method-assign]
+    assert run_stage(Stage.CLASSIFY, study.study_id, house, lambda *_: None if renewed.wait(20) else 1 / 0) == "done"
 
 
 def test_a_wait_is_not_cut_short(house: House) -> None:
     study = house.accepted(png())
     assert run_stage(Stage.CLASSIFY, study.study_id, house, _failing(TransientFailure("store_unavailable"))) == "retry"
     assert classify.run(study.study_id, house) == "not_due"
-    house.now_s += 10
+    house.now_s += 15
     assert classify.run(study.study_id, house) == "done"
+
+
+def test_whoever_lost_the_lease_does_not_write_over_the_result(house: House) -> None:
+    """One worker stands still with its report made; another one gives the study up; then the first goes on."""
+    study = house.accepted(png())
+    assert [run(study.study_id, house) for run in STAGES[:3]] == ["done"] * 3
+    house.policy = replace(house.policy, max_attempts=1)
+
+    def slow(claim: Claim, ports: House) -> Any:
+        closed = report.work(claim, ports)
+        ports.now_s += ports.policy.lease_s + 1
+        assert report.run(study.study_id, ports) == "failed"
+        return closed
+
+    assert run_stage(Stage.REPORT, study.study_id, house, slow) == "lost"  # type: ignore[arg-type]
+    row = house.ledger.study(study.study_id, site="local")
+    assert row is not None
+    assert (row.state.value, _result(house, study)["state"]) == ("failed", "failed")
 
 
 def test_a_worker_that_dies_thrice_ends_the_study_not_the_next_worker(house: House) -> None:
@@ -213,3 +324,45 @@ def test_inline_turns_an_unexpected_error_into_a_failed_result(house: House) -> 
     result = inline.analyze(study, house)
     assert result.state is WorkState.FAILED
     assert result.finding.reasons[0].code == "internal_error"
+
+
+def test_dicom_results_join_the_sources_study(house: House) -> None:
+    study = house.accepted(phantom_dicom())
+    result = _run(house, study)
+    listed = result["dicom_objects"]
+    assert [entry["name"] for entry in listed] == ["sr", "summary", "overlay-1", "gsps-1", "pdf"]
+    assert {entry["study_instance_uid"] for entry in listed} == {"1.2.826.0.1.3680043.10.1.1"}
+    for entry in listed:
+        data = house.store.get(keys.dicom_object("local", study.study_id, entry["name"]))
+        assert data[128:132] == b"DICM"
+        assert entry["sop_instance_uid"].encode() in data
+    assert result["images"][0]["view"] == {
+        "laterality": "L",
+        "position": "AP",
+        "orientation": "L\\F",
+        "body_part": "HAND",
+    }
+
+
+def test_a_picture_has_no_dicom_results(house: House) -> None:
+    result = _run(house, house.accepted(png()))
+    assert result["dicom_objects"] == []
+    assert result["no_dicom"]["code"] == "no_dicom_source"
+    assert result["images"][0]["view"] is None
+
+
+def test_dicom_results_can_be_switched_off(house: House) -> None:
+    house.dicom_writer = None
+    result = _run(house, house.accepted(phantom_dicom()))
+    assert (result["dicom_objects"], result["no_dicom"]) == ([], None)
+
+
+def test_a_failure_to_write_dicom_costs_the_report_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("an odd header")
+
+    monkeypatch.setattr(house.dicom_writer, "write", fail)
+    study = house.accepted(phantom_dicom())
+    result = _run(house, study)
+    assert (result["state"], result["no_dicom"]["code"]) == ("done", "dicom_failed")
+    assert house.store.get(keys.report_pdf("local", study.study_id)).startswith(b"%PDF")

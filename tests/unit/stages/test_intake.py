@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import io
+import math
 import zipfile
+from dataclasses import replace
 
 import pytest
 
 from fractureai.domain import keys
+from fractureai.domain.ports import QueueLine
+from fractureai.domain.records import Priority
 from fractureai.domain.study import Grouping, Stage, WorkState
 from fractureai.domain.study_json import study_from_json
 from fractureai.errors import TransientFailure
@@ -137,6 +141,20 @@ def test_a_damaged_archive_is_left_out_with_its_reason(house: House) -> None:
     assert [(name, reason.code) for name, reason in row.rejected_uploads] == [("broken.zip", "damaged")]
 
 
+def test_an_outage_while_unpacking_costs_no_attempt(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = house.batch(("one.png", png()))
+
+    def away(*_: object) -> None:
+        raise TransientFailure("store_unavailable")
+
+    with monkeypatch.context() as outage:
+        outage.setattr(house.store, "as_file", away)
+        for _ in range(6):
+            assert intake.run(batch.batch_id, house) == "retry"
+            house.now_s += 1.5 * house.policy.longest_wait_s
+    assert intake.run(batch.batch_id, house) == "done"
+
+
 def test_a_batch_that_never_unpacks_fails_with_its_reason(house: House) -> None:
     batch = house.batch(("one.png", png()))
     house.archives = None  # type: ignore[assignment]
@@ -175,19 +193,51 @@ def test_accepting_is_refused_while_the_store_is_away(house: House, monkeypatch:
     assert house.ledger.study(study.study_id, site="local") is None
 
 
-def test_reconciling_waits_while_the_queue_has_work_and_acts_when_it_is_empty(house: House) -> None:
+def test_what_was_sent_before_the_next_in_line_is_lost_if_nobody_has_it(house: House) -> None:
     study = house.accepted(png())
-    house.queue.idle = False
     house.now_s += SOON_S
+    in_line = (Stage.CLASSIFY, Priority.WALK_IN)
+    house.queue.line_s = QueueLine(waiting=1, sent_s={in_line: house.now_s - SOON_S})
     assert reconcile.run(house) == 0
-    house.queue.idle = True
+    house.queue.line_s = QueueLine(waiting=1, sent_s={in_line: house.now_s})
     assert reconcile.run(house) == 1
-    house.queue.idle = False
+    assert reconcile.run(house) == 0
+    assert house.queue.sent == [(study.study_id, "classify")]
+
+
+def test_where_the_line_is_unknown_patience_decides(house: House) -> None:
+    study = house.accepted(png())
+    house.queue.line_s = QueueLine(waiting=1, sent_s={(Stage.CLASSIFY, Priority.WALK_IN): -math.inf})
     house.now_s += house.policy.patience_s - 1
     assert reconcile.run(house) == 0
     house.now_s += 2
     assert reconcile.run(house) == 1
-    assert house.queue.sent == [(study.study_id, "classify")] * 2
+    assert house.queue.sent == [(study.study_id, "classify")]
+
+
+def test_bulk_goes_to_the_queue_in_portions_and_walk_ins_at_once(house: House) -> None:
+    house.policy = replace(house.policy, walk_in_studies=2, portion=3)
+    bulk = house.batch(*((f"{number}.png", png(seed=number)) for number in range(5)))
+    assert intake.run(bulk.batch_id, house) == "done"
+    assert house.queue.sent == []
+    assert reconcile.run(house) == 3
+    house.queue.line_s = QueueLine(waiting=3)
+    assert reconcile.run(house) == 0
+    small = house.batch(("a.png", png(seed=8)), ("b.png", png(seed=9)))
+    assert intake.run(small.batch_id, house) == "done"
+    assert len(house.queue.sent) == 5
+    house.queue.line_s = QueueLine(waiting=1)
+    assert reconcile.run(house) == 2
+    assert sorted(house.queue.priorities.values()) == [Priority.WALK_IN] * 2 + [Priority.BULK] * 5
+
+
+def test_a_clock_that_was_set_back_holds_nothing_up(house: House) -> None:
+    study = house.accepted(png())
+    house.ledger.claim(study.study_id, Stage.CLASSIFY, owner="me", now_s=house.now_s, lease_s=100)
+    house.now_s -= 50_000.0
+    assert reconcile.mend_times(house) == 1
+    assert reconcile.mend_times(house) == 0
+    assert reconcile.run(house) == 1
 
 
 def test_what_was_just_sent_is_given_time_to_arrive(house: House) -> None:

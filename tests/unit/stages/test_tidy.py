@@ -19,13 +19,14 @@ DAY_S = 24 * 3600.0
 
 
 def files_of(house: House, batch: Batch) -> list[str]:
-    return sorted(house.store.keys(f"sites/local/batches/{batch.batch_id}/"))
+    kept = keys.batch_json("local", batch.batch_id)
+    return sorted(key for key in house.store.keys(f"sites/local/batches/{batch.batch_id}/") if key != kept)
 
 
 def test_uploads_go_once_the_studies_are_recorded(house: House) -> None:
     batch = house.batch(("a.dcm", phantom_dicom()), ("b.png", b"\x89PNG"))
     assert intake.run(batch.batch_id, house) == "done"
-    assert files_of(house, batch) == [keys.batch_json("local", batch.batch_id)] or files_of(house, batch) == []
+    assert files_of(house, batch) == []
     for row in house.ledger.studies(site="local").rows:
         study = house.ledger.sources(row.study_id, site="local")
         assert study is not None
@@ -108,3 +109,52 @@ def test_what_is_expired_can_not_be_gone_on_with(house: House, act: str) -> None
     assert not acts[act]()
     assert tidy.run(house) == 1
     assert list(house.store.keys("")) == []
+
+
+def received(house: House, *, batch: bool) -> str:
+    """Bytes of a form whose process died before anything was accepted."""
+    subject_id = house.new_id()
+    house.ledger.begin_receiving(subject_id, site="local", now_s=house.now_s)
+    key = keys.batch_upload("local", subject_id, 1) if batch else keys.source("local", subject_id, 1)
+    house.store.put(key, b"x")
+    document = keys.batch_json if batch else keys.study_json
+    house.store.put(document("local", subject_id), b"{}")
+    return subject_id
+
+
+@pytest.mark.parametrize("batch", [False, True])
+def test_bytes_without_a_row_go_after_a_day(house: House, *, batch: bool) -> None:
+    received(house, batch=batch)
+    house.now_s += DAY_S - 60
+    assert tidy.run(house) == 0
+    house.now_s += 120
+    assert tidy.run(house) == 1
+    assert list(house.store.keys("")) == []
+    assert tidy.run(house) == 0
+
+
+def test_what_was_accepted_is_no_leftover(house: House) -> None:
+    study = house.study(b"x")
+    house.ledger.begin_receiving(study.study_id, site="local", now_s=house.now_s)
+    house.ledger.accept_study(study, publish_due_at_s=house.now_s)
+    batch_id = house.new_id()
+    house.ledger.begin_receiving(batch_id, site="local", now_s=house.now_s)
+    house.store.put(keys.batch_upload("local", batch_id, 1), b"x")
+    batch = Batch("local", batch_id, "", house.now_s, (Upload(1, "a", 1, "0" * 64),))
+    house.ledger.accept_batch(batch, publish_due_at_s=house.now_s)
+    kept = set(house.store.keys(""))
+    house.now_s += 10 * DAY_S
+    assert tidy.run(house) == 0
+    assert set(house.store.keys("")) == kept
+
+
+def test_what_is_accepted_after_it_had_expired_is_no_leftover_either(house: House) -> None:
+    study = house.study(b"x")
+    house.ledger.begin_receiving(study.study_id, site="local", now_s=house.now_s)
+    house.now_s += DAY_S + 1
+    store, house.store = house.store, Breaking(house.store)  # type: ignore[assignment]
+    assert tidy.run(house) == 0
+    house.store = store
+    house.ledger.accept_study(study, publish_due_at_s=house.now_s)
+    assert tidy.run(house) == 0
+    assert house.store.size_bytes(keys.source("local", study.study_id, 1)) == 1

@@ -78,7 +78,7 @@ def test_what_ended_has_ended(store: LocalStore, ledger: SqlLedger, state: WorkS
     assert (row.max_fracture_probability, row.reasons) == (0.625, (Reason("near_threshold"),))
     assert (row.accepted_at_s, row.finished_at_s) == (1000.25, 2000.0)
     assert ledger.sources(study.study_id, site="main") == study
-    assert ledger.due_studies(now_s=9999.0, due_before_s=9999.0, limit=9) == []
+    assert ledger.due_studies(now_s=9999.0, limit=9) == []
     assert [event.what for event in ledger.history(study.study_id, site="main")] == ["accepted", "restored"]
 
 
@@ -87,7 +87,7 @@ def test_what_was_open_goes_on_where_it_stood(store: LocalStore, ledger: SqlLedg
     store.put(keys.classification_json("main", half.study_id), b"{}")
     store.put(keys.detection_json("main", half.study_id), b"{}")
     assert rebuild(store, ledger, now_s=2000.0) == Rebuilt(open_studies=2)
-    due = {entry.study_id: entry.stage for entry in ledger.due_studies(now_s=2000.0, due_before_s=2000.0, limit=9)}
+    due = {entry.study_id: entry.stage for entry in ledger.due_studies(now_s=2000.0, limit=9)}
     assert due == {fresh.study_id: Stage.CLASSIFY, half.study_id: Stage.EXPLAIN}
 
 
@@ -104,7 +104,8 @@ def test_batches_are_unpacked_again_while_their_uploads_are_there(store: LocalSt
     waiting, unpacked = keep_batch(store, with_uploads=True), keep_batch(store, with_uploads=False)
     study = kept_study(store, batch_id=unpacked.batch_id)
     assert rebuild(store, ledger, now_s=2000.0) == Rebuilt(batches=2, open_studies=1)
-    assert ledger.due_batches(now_s=2000.0, due_before_s=2000.0, limit=9) == [waiting.batch_id]
+    due_batches = ledger.due_batches(now_s=2000.0, due_before_s=2000.0, limit=9)
+    assert [batch.batch_id for batch in due_batches] == [waiting.batch_id]
     assert ledger.claim_batch(waiting.batch_id, owner="a", now_s=2001.0, lease_s=1.0).batch == waiting
     row = ledger.batch(unpacked.batch_id, site="main")
     assert (row.state, row.label, row.counts) == (WorkState.DONE, "night", {WorkState.OPEN: 1})

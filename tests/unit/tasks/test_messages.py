@@ -93,7 +93,7 @@ def test_a_queue_that_is_away_is_a_transient_failure(tmp_path: Path) -> None:
     with pytest.raises(TransientFailure, match="queue_unavailable"):
         queue.publish_study(_ID, Stage.CLASSIFY)
     with pytest.raises(TransientFailure, match="queue_unavailable"):
-        queue.is_idle()
+        queue.line()
 
 
 def test_settings_that_lost_work_elsewhere_are_as_they_must_be() -> None:

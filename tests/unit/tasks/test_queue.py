@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,8 @@ import pytest
 import redis
 from celery import Celery
 
+from fractureai.domain.ports import QueueLine
+from fractureai.domain.records import Priority
 from fractureai.domain.study import Stage
 from fractureai.embedded.redis import find_redis_server, redis_command
 from fractureai.tasks.app import QueueSettings, create_app
@@ -62,12 +66,46 @@ def app(server: redis.Redis) -> Iterator[Celery]:
 def test_a_message_with_a_dead_worker_does_not_hold_up_the_others(app: Celery) -> None:
     """A worker takes the message and dies before it has the lease: nothing waits, although nothing is acknowledged."""
     queue = CeleryQueue(app)
-    assert queue.is_idle()
+    assert queue.line() == QueueLine()
     queue.publish_study(_ID, Stage.CLASSIFY)
-    assert not queue.is_idle()
+    assert queue.line().waiting == 1
     with app.connection_for_read() as connection:
         taken = connection.default_channel.basic_get("classify", no_ack=False)
         assert taken is not None
         assert connection.default_channel.client.hlen("unacked") == 1
-        assert queue.is_idle()
+        assert queue.line() == QueueLine()
         taken.ack()
+
+
+def test_the_line_says_when_the_next_message_was_sent(app: Celery) -> None:
+    queue = CeleryQueue(app)
+    before_s = time.time()
+    queue.publish_study(_ID, Stage.DETECT, Priority.BULK)
+    between_s = time.time()
+    queue.publish_study(_ID, Stage.DETECT, Priority.BULK)
+    queue.publish_study(_ID, Stage.DETECT)
+    queue.publish_batch(_ID)
+    line = queue.line()
+    assert (line.waiting, line.batches) == (3, 1)
+    assert set(line.sent_s) == {(Stage.DETECT, Priority.BULK), (Stage.DETECT, Priority.WALK_IN)}
+    assert before_s <= line.sent_s[Stage.DETECT, Priority.BULK] <= between_s
+    assert between_s <= line.sent_s[Stage.DETECT, Priority.WALK_IN]
+
+
+def test_a_walk_in_is_taken_before_all_bulk(app: Celery) -> None:
+    queue = CeleryQueue(app)
+    for number in range(3):
+        queue.publish_study(f"{number:032x}", Stage.CLASSIFY, Priority.BULK)
+    queue.publish_study(_ID, Stage.CLASSIFY, Priority.WALK_IN)
+    with app.connection_for_read() as connection:
+        messages = [connection.default_channel.basic_get("classify", no_ack=True) for _ in range(4)]
+    taken = [message.payload[0][0] for message in messages]
+    assert taken == [_ID, *(f"{number:032x}" for number in range(3))]
+    # The whole chain keeps its place: every later link carries the priority too.
+    assert {link["options"]["priority"] for link in messages[1].payload[2]["chain"]} == {5}
+
+
+@pytest.mark.parametrize("junk", [b"not json", b"[]", b"{}", b'{"headers": {"fractureai_sent_s": "soon"}}'])
+def test_junk_at_the_head_of_a_line_is_of_unknown_age(app: Celery, server: redis.Redis, junk: bytes) -> None:
+    server.rpush("fractureai:classify", junk)
+    assert CeleryQueue(app).line() == QueueLine(waiting=1, sent_s={(Stage.CLASSIFY, Priority.WALK_IN): -math.inf})
