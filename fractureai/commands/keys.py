@@ -82,7 +82,9 @@ def list_(site: str | None, data_dir: Path | None) -> None:
     with opened(data_dir) as deployment:
         found = deployment.ledger.api_keys(site=site)
         now_s = deployment.clock()
-    table = Table("id", "name", "site", "may", "made", "valid until", "last used")
+    table = Table()
+    for column in ("id", "name", "site", "may", "made", "valid until", "last used"):
+        table.add_column(column, overflow="fold", no_wrap=column in {"id", "made", "valid until"})
     for key in found:
         until = "revoked" if key.revoked_at_s else day(key.expires_at_s) + ("" if key.valid(now_s) else " (over)")
         cells = (key.key_id, key.name, key.site, " ".join(sorted(key.scopes)), day(key.created_at_s), until)

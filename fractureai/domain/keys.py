@@ -119,6 +119,21 @@ def arrivals_prefix(site: str) -> str:
     return f"sites/{check_site(site)}/arrivals/"
 
 
+def audit_prefix(site: str) -> str:
+    """What the seals of a site's audit begin with. Outside the site's folder: they outlive what they speak of."""
+    return f"audit/{check_site(site)}/"
+
+
+def audit_seal(site: str, number: int) -> str:
+    """Where the audit of a site ended at some moment."""
+    return f"{audit_prefix(site)}{number:012d}.json"
+
+
+def certificate(site: str, certificate_id: str) -> str:
+    """What was deleted of one patient or one study, and when."""
+    return f"audit-deletions/{check_site(site)}/{check_id(certificate_id)}.json"
+
+
 def _number(number: int) -> str:
     if number < 1:
         raise ValueError(f"numbers start at 1, got {number}")
