@@ -125,15 +125,14 @@ class Frame:
         ]
 
     def _part_of_the_body(self, number: int | None) -> Elements:
-        """What the image shown, or all of them, say of part and side; an unknown side of a known part is empty."""
+        """What the image shown, or all of them, say of part and side; the side is empty where they do not."""
         shown = [image for image in self.source.images if number in (None, image.number)]
         parts = {image.text("BodyPartExamined") for image in shown}
         sides = {image.text("ImageLaterality") or image.text("Laterality") for image in shown}
-        part = parts.pop() if len(parts) == 1 else ""
-        if not re.fullmatch("[A-Z0-9 _]{1,16}", part):
-            return {}
         side = sides.pop() if len(sides) == 1 else ""
-        return elements(BodyPartExamined=part, Laterality=side if side in {"L", "R"} else None)
+        found = elements(Laterality=side if side in {"L", "R"} else None)
+        part = parts.pop() if len(parts) == 1 else ""
+        return found | elements(BodyPartExamined=part) if re.fullmatch("[A-Z0-9 _]{1,16}", part) else found
 
 
 def text(value: str, limit: int = _LONG_STRING) -> str:
