@@ -15,6 +15,7 @@ _COMMANDS = {
     "analyze": Lazy("fractureai.commands.analyze", "analyze", "Read files here and now, without a service."),
     "submit": Lazy("fractureai.commands.submit", "submit", "Send files to a running service."),
     "watch": Lazy("fractureai.commands.watch", "watch", "Take what others put into a folder."),
+    "pseudonyms": Lazy("fractureai.commands.pseudonyms", "pseudonyms", "Whose a pseudonym is."),
     "demo": Lazy("fractureai.commands.demo", "demo", "See it work, on phantoms or your own files."),
     "web": Lazy("fractureai.commands.web", "web", "Start the web process alone."),
     "migrate": Lazy("fractureai.commands.migrate", "migrate", "Bring ledger and store up to date, before a start."),

@@ -64,7 +64,7 @@ def read_dicom(data: bytes, limits: DecodeLimits) -> Radiograph:
     RejectedInput
         With the reason; any error of pydicom or a decoder is ``damaged``.
     """
-    dataset, syntax = _parse(data, limits)
+    dataset, syntax = parse(data, limits)
     try:
         refuse_other_objects(dataset)
         height, width = _extent(dataset, limits)
@@ -83,13 +83,13 @@ def read_dicom(data: bytes, limits: DecodeLimits) -> Radiograph:
 def study_instance_uid(data: bytes, limits: DecodeLimits) -> str:
     """The StudyInstanceUID, ``""`` where there is none or the file cannot be parsed."""
     try:
-        dataset, _ = _parse(data, limits, only=["StudyInstanceUID"])
+        dataset, _ = parse(data, limits, only=["StudyInstanceUID"])
     except RejectedInput:
         return ""
     return clean(element(dataset, "StudyInstanceUID") or "")
 
 
-def _parse(data: bytes, limits: DecodeLimits, only: list[str] | None = None) -> tuple[Dataset, str]:
+def parse(data: bytes, limits: DecodeLimits, only: list[str] | None = None) -> tuple[Dataset, str]:
     """The data set with its file meta information, and the UID of the transfer syntax in the file.
 
     ``only``: keywords to read; the pixels are left out then.

@@ -16,7 +16,7 @@ def read_radiograph(path: Path, limits: DecodeLimits) -> Radiograph:
 
     The parsers are imported on first use: a child that meets no DICOM file stays 25 MB smaller.
     """
-    data = _contents(path, limits.max_bytes)
+    data = contents(path, limits.max_bytes)
     kind = media.sniff(data[: media.HEAD_BYTES])
     if kind.media_type == media.DICOM:
         from fractureai.imaging.dicom import read_dicom
@@ -31,7 +31,7 @@ def read_radiograph(path: Path, limits: DecodeLimits) -> Radiograph:
 
 def read_group(path: Path, limits: DecodeLimits) -> str:
     """The StudyInstanceUID of a DICOM file, ``""`` for anything else."""
-    data = _contents(path, limits.max_bytes)
+    data = contents(path, limits.max_bytes)
     if media.sniff(data[: media.HEAD_BYTES]).media_type != media.DICOM:
         return ""
     from fractureai.imaging.dicom import study_instance_uid
@@ -39,7 +39,8 @@ def read_group(path: Path, limits: DecodeLimits) -> str:
     return study_instance_uid(data, limits)
 
 
-def _contents(path: Path, max_bytes: int) -> bytes:
+def contents(path: Path, max_bytes: int) -> bytes:
+    """The whole file. Raises ``RejectedInput`` if it is empty or too large."""
     with path.open("rb") as file:
         size_bytes = os.fstat(file.fileno()).st_size
         if size_bytes > max_bytes:

@@ -23,7 +23,8 @@ EXTENSION = "fractureai"
 class WebPorts:
     """All the web may reach: it accepts and shows, and never decodes or infers. Of ``models`` it reads the cards.
 
-    Without ``access`` it asks nobody who they are, and answers its own machine only.
+    Without ``access`` it asks nobody who they are, and answers its own machine only. ``file_name`` gives files other
+    names, by site and name, where images are de-identified on the way in.
     """
 
     store: ObjectStore
@@ -36,6 +37,7 @@ class WebPorts:
     access: Gate | None = None
     fhir: FhirWriter | None = None
     instances: InstanceReader | None = None
+    file_name: Callable[[str, str], str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

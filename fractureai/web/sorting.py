@@ -8,6 +8,7 @@ from typing import Any
 
 from fractureai.domain.name_pattern import NamePattern
 from fractureai.domain.study import Grouping
+from fractureai.web.context import web
 from fractureai.web.problems import Problem
 
 
@@ -35,6 +36,8 @@ def sorting_of(said: Mapping[str, Any]) -> Sorting:
         raise Problem("bad_parameter", "“pattern” must be text.")
     if grouping != Grouping.PATTERN:
         return Sorting(Grouping(grouping))
+    if web().ports.file_name is not None:
+        raise Problem("bad_parameter", "Here file names are replaced on the way in and cannot sort files. Use folders.")
     try:
         NamePattern(pattern)
     except ValueError as error:

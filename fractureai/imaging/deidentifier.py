@@ -1,0 +1,129 @@
+"""The ``Deidentifier`` port: a child that parses and rewrites, and this process, which alone has the key."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fractureai.domain.ports import PseudonymBook
+from fractureai.domain.pseudonyms import Pseudonyms
+from fractureai.errors import RejectedInput, TransientFailure
+from fractureai.imaging.limits import DecodeLimits
+from fractureai.imaging.process import Child, ChildDied, ChildTimedOut
+
+
+class ChildDeidentifier:
+    """One warm child and a lock; made anew after a file that killed it.
+
+    Parameters
+    ----------
+    shift_dates:
+        Dates move by a number of days that is the patient's own, instead of going.
+    book:
+        Learns every pseudonym that is given.
+    """
+
+    def __init__(self, limits: DecodeLimits, pseudonyms: Pseudonyms, book: PseudonymBook, *, shift_dates: bool) -> None:
+        self._limits = limits
+        self._pseudonyms = pseudonyms
+        self._book = book
+        self._shift_dates = shift_dates
+        self._lock = threading.Lock()
+        self._child: Child | None = None
+        self._owner_pid = os.getpid()
+
+    def rewrite(self, path: Path, site: str, write: Callable[[bytes], object]) -> None:
+        """See the port."""
+        with self._lock:
+            known = self._ask({"op": "identify", "path": str(path.absolute())})
+            request = {"op": "deidentify", "path": str(path.absolute()), "replacements": self._replaced(site, known)}
+            size_bytes = int(self._ask(request)["size"])
+            if size_bytes > self._limits.max_bytes + (1 << 20):
+                raise RejectedInput("too_many_bytes", f"{size_bytes} bytes")
+            at = 0
+            while at < size_bytes:
+                piece = self._piece(at)
+                write(piece)
+                at += len(piece)
+
+    def file_name(self, site: str, name: str) -> str:
+        """See the port."""
+        replaced = self._pseudonyms.file_name(site, name)
+        self._book.note(site, "file", name, replaced)
+        return replaced
+
+    def close(self) -> None:
+        """End the child."""
+        with self._lock:
+            self._drop()
+
+    def _replaced(self, site: str, known: dict[str, Any]) -> dict[str, Any]:
+        patient_id, accession = str(known["patient_id"]), str(known["accession_number"])
+        study_uid = str(known["study_instance_uid"])
+        # Whoever has no id is told apart by the examination, so that strangers do not become one patient.
+        patient = self._pseudonyms.patient(site, patient_id or study_uid)
+        uids = {uid: self._pseudonyms.uid(site, uid) for uid in map(str, known["uids"])}
+        self._book.note(site, "patient", patient_id, patient)
+        self._book.note(site, "accession", accession, self._pseudonyms.accession(site, accession))
+        self._book.note(site, "study", study_uid, uids.get(study_uid, ""))
+        days = self._pseudonyms.shift_days(site, patient_id or study_uid) if self._shift_dates else None
+        return {
+            "patient": patient,
+            "accession": self._pseudonyms.accession(site, accession),
+            "uids": uids,
+            "days": days,
+        }
+
+    def _piece(self, at: int) -> bytes:
+        try:
+            return bytes(self._ask({"op": "read", "at": at})["piece"])
+        except RejectedInput as error:  # something is written already: it is not the file that is at fault now
+            raise TransientFailure("internal_error", "a child died that had de-identified a file") from error
+
+    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        child = self._warm()
+        try:
+            header, pixels = child.ask(request, deadline_s=time.monotonic() + self._limits.timeout_s)
+        except ChildTimedOut as error:
+            self._drop()
+            raise RejectedInput("decoder_timeout", f"{self._limits.timeout_s:g} s") from error
+        except ChildDied as error:
+            self._drop()
+            raise RejectedInput("decoder_crashed") from error
+        except BaseException:
+            self._drop()
+            raise
+        if header.get("rejected") == "decoder_memory":
+            self._drop()
+        if "rejected" in header:
+            raise RejectedInput(str(header["rejected"]), str(header["detail"]))
+        if "os_error" in header:
+            raise TransientFailure("store_unavailable", os.strerror(int(header["os_error"])))
+        if request["op"] == "read":
+            if pixels is None:
+                self._drop()
+                raise RejectedInput("decoder_crashed")
+            return {"piece": pixels.tobytes()}
+        return header
+
+    def _warm(self) -> Child:
+        if self._owner_pid != os.getpid() and self._child is not None:
+            self._child.disown()  # it belongs to the process this one was forked from
+            self._child = None
+        self._owner_pid = os.getpid()
+        if self._child is not None and (
+            not self._child.is_alive() or self._child.asked >= 3 * self._limits.files_per_child
+        ):
+            self._drop()
+        if self._child is None:
+            self._child = Child.start(self._limits)
+        return self._child
+
+    def _drop(self) -> None:
+        child, self._child = self._child, None
+        if child is not None:
+            child.kill()
