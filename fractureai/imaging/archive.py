@@ -181,7 +181,8 @@ def shown_name(entry: _Entry) -> str:
             name = name.encode("cp437").decode("utf-8")
         except UnicodeError:
             name = entry.name
-    parts = (clean(part, len(part)) for part in name.replace("\\", "/").split("/"))
+    # The end stays when it is cut, for there the type is.
+    parts = (clean(part, len(part)) for part in name[-4 * _MAX_NAME_CHARACTERS :].replace("\\", "/").split("/"))
     shown = "/".join(part for part in parts if part not in {"", ".", ".."})
     return shown[-_MAX_NAME_CHARACTERS:] or "unnamed"
 

@@ -1,7 +1,8 @@
 """The process that decodes untrusted files: ``python -m fractureai.imaging.child LIMITS_AS_JSON``.
 
 It reads requests from standard input and answers on standard output until its parent goes away. Before the first
-request it gives up what a decoder does not need: memory beyond a limit, writing to files, core dumps, new privileges.
+request it gives up what a decoder does not need (:mod:`fractureai.imaging.confinement`): memory beyond a limit, writing
+to files, other processes, the network, new privileges.
 
 A request is one JSON line ``{"op", "path"}``. An answer is the header's length in 4 bytes, big endian, a JSON header,
 and for a decoded image its ``height × width`` bytes.
@@ -10,10 +11,11 @@ and for a decoded image its ``height × width`` bytes.
 from __future__ import annotations
 
 import base64
-import ctypes
+import contextlib
 import json
 import math
 import os
+import re
 import resource
 import select
 import struct
@@ -24,34 +26,25 @@ from typing import Any, BinaryIO
 import cv2
 
 from fractureai.errors import RejectedInput
+from fractureai.imaging.confinement import confine
 from fractureai.imaging.limits import DecodeLimits
 from fractureai.imaging.reader import read_group, read_radiograph
 
 LENGTH = struct.Struct(">I")
+DEIDENTIFY = frozenset({"identify", "deidentify", "read"})
 _PARENT_CHECK_S = 30.0
 # Processor time beyond the parent's timeout, which should strike first; this one works without a parent.
 _CPU_MARGIN_S = 10
 _WORN_BYTES = 192 * 1024 * 1024
-_PR_SET_NO_NEW_PRIVS = 38
-
-
-def confine(limits: DecodeLimits) -> None:
-    """Give up, for good, what no decoder needs."""
-    for what, limit in (
-        (resource.RLIMIT_AS, limits.memory_bytes),
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_NOFILE, 64),
-    ):
-        resource.setrlimit(what, (limit, limit))
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+_RESIDENT = re.compile(rb"\d+ (\d+)")
 
 
 def serve(requests: BinaryIO, answers: BinaryIO, limits: DecodeLimits) -> None:
-    """Answer until the other end closes."""
+    """Confine this process, then answer until the other end closes."""
     parent = os.getppid()
-    _send(answers, {"ok": "ready"})
+    memory = _Memory()
+    walls = confine(limits)
+    _send(answers, {"ok": "ready", "walls": walls})
     while True:
         while not select.select([requests], [], [], _PARENT_CHECK_S)[0]:
             # A fork of the parent may hold the pipe open after the parent has died.
@@ -62,12 +55,17 @@ def serve(requests: BinaryIO, answers: BinaryIO, limits: DecodeLimits) -> None:
             return
         _allow_cpu(limits.timeout_s)
         header, pixels = _answer(json.loads(line), limits)
-        header["worn"] = _is_worn()
+        header["worn"] = memory.resident_bytes() > _WORN_BYTES
         _send(answers, header, pixels)
 
 
 def _answer(request: dict[str, str], limits: DecodeLimits) -> tuple[dict[str, Any], memoryview | None]:
     try:
+        if request["op"] in DEIDENTIFY:
+            # Imported where it is asked for: most children never de-identify, and it brings a large table.
+            from fractureai.imaging.deidentify_work import answer
+
+            return answer(request, limits)
         if request["op"] == "group":
             return {"ok": "group", "group": read_group(Path(request["path"]), limits)}, None
         image = read_radiograph(Path(request["path"]), limits)
@@ -97,13 +95,20 @@ def _send(answers: BinaryIO, header: dict[str, Any], pixels: memoryview | None =
     answers.flush()
 
 
-def _is_worn() -> bool:
-    """Whether a large file has left so much memory behind that a fresh child is the better one."""
-    try:
-        resident_pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except (OSError, ValueError, IndexError):
-        return False
-    return resident_pages * resource.getpagesize() > _WORN_BYTES
+class _Memory:
+    """How much memory this process has resident, told by a file that cannot be opened any more later."""
+
+    def __init__(self) -> None:
+        self._file = -1
+        with contextlib.suppress(OSError):
+            self._file = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+
+    def resident_bytes(self) -> int:
+        """0 where the system does not tell. A large file may leave so much behind that a fresh child is better."""
+        if self._file < 0:
+            return 0
+        found = _RESIDENT.match(os.pread(self._file, 100, 0))
+        return int(found[1]) * resource.getpagesize() if found else 0
 
 
 def _allow_cpu(timeout_s: float) -> None:
@@ -128,7 +133,6 @@ def main() -> None:
     cv2.setNumThreads(1)
     limits = DecodeLimits(**json.loads(sys.argv[1]))
     requests, answers = _private_streams()
-    confine(limits)
     serve(requests, answers, limits)
 
 

@@ -266,3 +266,12 @@ def test_a_lost_batch_message_is_sent_again(house: House) -> None:
     house.now_s += SOON_S
     assert reconcile.run(house) == 1
     assert house.queue.sent == [(batch.batch_id, "intake")]
+
+
+@pytest.mark.parametrize("members", [(), (("folder/", b""),)])
+def test_an_archive_of_nothing_says_so(house: House, members: tuple[tuple[str, bytes], ...]) -> None:
+    batch = house.batch(("nothing.zip", _zip(*members)), ("one.png", png()))
+    assert intake.run(batch.batch_id, house) == "done"
+    row = house.ledger.batch(batch.batch_id, site="local")
+    assert row is not None
+    assert [(name, reason.code) for name, reason in row.rejected_uploads] == [("nothing.zip", "no_images")]

@@ -1,0 +1,150 @@
+"""Hostile files through the real service and the command line, honest ones beside them, each way in one go."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import subprocess
+import sys
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import psutil
+import pytest
+
+from fractureai.commands.submit import outcome_of
+from fractureai.domain.reasons import REASONS
+from tests.bad_files import phantom_dicom
+from tests.hostile.catalogue import catalogue
+from tests.hostile.hostile import READ, Hostile
+from tests.integration.conftest import Service, write
+from tests.integration.waiting import until
+
+pytestmark = [pytest.mark.xdist_group("service"), pytest.mark.timeout(400)]
+
+_MIB = 1 << 20
+# Web, workers and scheduler; none of them ever holds a file, let alone what it swells to.
+_MOST_MEMORY = 900 * _MIB
+_COMMAND = [sys.executable, "-c", "from fractureai.cli import main; main()"]
+# Reading takes as long as the whole chain does; of what is odd but honest, some go all the way and all are decoded in
+# tests/hostile.
+_READ_IN_FULL = (
+    "dicom-text-",
+    "dicom-uid-",
+    "dicom-preamble-exe",
+    "png-long-strip",
+    "jpeg-and-zip",
+    "tiff-loop",
+    "zip-names",
+)
+
+
+def _chosen(*, texts: bool) -> list[Hostile]:
+    return [
+        entry for entry in catalogue() if entry.expected != READ or (texts and entry.name.startswith(_READ_IN_FULL))
+    ]
+
+
+def _expected(entries: list[Hostile]) -> dict[str, str]:
+    return {label: code for entry in entries for label, code in entry.answers().items()}
+
+
+def _codes(results: list[dict[str, object]], refused: list[tuple[str, str]]) -> dict[str, str]:
+    """Label to code: of results as they stand, of what was left out by its sentence."""
+    found = {str(result["label"]): _code_of(result) for result in results}
+    return found | {name: _of_sentence(sentence) for name, sentence in refused}
+
+
+def _code_of(result: dict[str, object]) -> str:
+    reasons: list[Mapping[str, str]] = result["reasons"]  # type: ignore[assignment]
+    return READ if result["state"] == "done" else reasons[0]["code"]
+
+
+def _of_sentence(sentence: str) -> str:
+    return next(code for code, known in REASONS.items() if sentence.startswith(known.removesuffix(".")))
+
+
+def _differences(found: Mapping[str, str], expected: Mapping[str, str]) -> dict[str, tuple[str | None, str | None]]:
+    names = found.keys() | expected.keys()
+    return {name: (found.get(name), expected.get(name)) for name in names if found.get(name) != expected.get(name)}
+
+
+def test_over_http_every_hostile_file_gets_its_answer(service: Service, tmp_path: Path) -> None:
+    entries = _chosen(texts=True)
+    files = {entry.name: entry.data for entry in entries} | {
+        f"honest-{n}.dcm": phantom_dicom(seed=60 + n) for n in (1, 2)
+    }
+    before = service.running.supervisor.pids()
+    batch_id = service.client.submit_batch(write(tmp_path, files), label='<script>alert("pwned-marker")</script>')
+    until(lambda: service.client.batch(batch_id).finished, timeout_s=350, every_s=0.5)
+    results, refused = outcome_of(service.client, [batch_id])
+    honest = {f"honest-{number}.dcm": READ for number in (1, 2)}
+    assert _differences(_codes(results, refused), _expected(entries) | honest) == {}
+    assert service.running.supervisor.pids() == before, "no process was lost"
+    assert _largest(service) < _MOST_MEMORY
+    _nothing_speaks(service, batch_id, results)
+
+
+def test_within_one_archive_every_hostile_file_gets_its_answer(service: Service, tmp_path: Path) -> None:
+    entries = [entry for entry in _chosen(texts=False) if isinstance(entry.expected, str)]
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+        for entry in entries:
+            archive.writestr(entry.name, entry.data)
+        archive.writestr("honest.dcm", phantom_dicom(seed=63))
+    batch_id = service.client.submit_batch(write(tmp_path, {"all.zip": stream.getvalue()}))
+    until(lambda: service.client.batch(batch_id).finished, timeout_s=350, every_s=0.5)
+    results, refused = outcome_of(service.client, [batch_id])
+    # An archive in an archive is left out as one, whatever else it would have been.
+    nested = {"packed.gz": "archive_nested", "packed.7z": "archive_nested"}
+    expected = {f"all.zip/{name}": nested.get(name, code) for name, code in _expected(entries).items()}
+    assert _differences(_codes(results, refused), expected | {"all.zip/honest.dcm": READ}) == {}
+
+
+def test_on_the_command_line_every_hostile_file_gets_its_answer(tmp_path: Path) -> None:
+    entries = _chosen(texts=False)
+    folder = tmp_path / "in"
+    write(folder, {entry.name: entry.data for entry in entries} | {"honest.dcm": phantom_dicom(seed=64)})
+    command = [*_COMMAND, "analyze", str(folder), "--json"]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=350, check=False)
+    assert answer.returncode == 1, answer.stderr
+    assert "Traceback" not in answer.stderr
+    results = [json.loads(line) for line in answer.stdout.splitlines()]
+    left_out = [line.removeprefix("left out: ").split(": ", 1) for line in answer.stderr.splitlines()]
+    found = _codes(results, [(name, sentence) for name, sentence in left_out])
+    expected = {f"in/{name}": code for name, code in (_expected(entries) | {"honest.dcm": READ}).items()}
+    assert _differences(found, expected) == {}
+
+
+def _nothing_speaks(service: Service, batch_id: str, results: list[dict[str, object]]) -> None:
+    """What users wrote is text wherever it comes out: on pages, in tables, in logs."""
+    http = service.client._http
+    page = http.get(f"/batches/{batch_id}").text
+    assert "<script>alert(" not in page
+    for result in results:
+        if str(result["label"]).startswith("dicom-text-"):
+            page = http.get(f"/studies/{result['study_id']}").text
+            assert "<script>alert('pwned-marker')" not in page
+            assert "javascript:alert" not in page.replace("&lt;a href=&#34;javascript:alert", "")
+    table = http.get(f"/api/v1/batches/{batch_id}/results.csv").text
+    cells = [cell for row in csv.reader(io.StringIO(table)) for cell in row]
+    assert not [cell for cell in cells if cell[:1] in {"=", "+", "@", "\t"} or "pwned-marker\r" in cell]
+    for log in (service.running.data_dir / "logs").glob("*.log"):
+        text = log.read_text(errors="replace")
+        assert "pwned-marker" not in text, f"{log.name} holds what a header said"
+        assert "Doe" not in text, f"{log.name} holds a patient's name"
+
+
+def _largest(service: Service) -> int:
+    """The most memory any process of the service has ever had resident, bytes; decoding children aside."""
+    peaks = [0]
+    for root in service.running.supervisor.pids().values():
+        for process in [psutil.Process(root), *psutil.Process(root).children(recursive=True)]:
+            with contextlib.suppress(psutil.Error, OSError):
+                if "fractureai.imaging.child" not in process.cmdline():
+                    status = Path(f"/proc/{process.pid}/status").read_text()
+                    peaks.append(1024 * int(status.split("VmHWM:")[1].split()[0]))
+    return max(peaks)
