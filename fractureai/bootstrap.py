@@ -31,9 +31,11 @@ if TYPE_CHECKING:
     from fractureai.dicom.listener import Listener, ListenerSettings
     from fractureai.dicom.peers import Peers
     from fractureai.domain import ports
-    from fractureai.domain.access import Gate
+    from fractureai.domain.access import Gate, Principal
     from fractureai.domain.records import Subscriber
+    from fractureai.domain.retention import Certificate
     from fractureai.metrics.shared import Meters
+    from fractureai.stages.forget import ForgetPorts
 
 ROLES: dict[str, tuple[str, ...]] = {
     "inference": ("classify", "detect"),
@@ -292,7 +294,10 @@ class Deployment:
         """
         from fractureai.dicom.listener import Listener
 
-        return Listener(self.listener_settings(port=port), self, self.clock, self.new_id)
+        settings = self.listener_settings(port=port)
+        # Built now: a sender that waits for its first answer must not wait for imports and migrations.
+        _ = self.store, self.ledger
+        return Listener(settings, self, self.clock, self.new_id)
 
     def listener_settings(self, *, port: int | None = None) -> ListenerSettings:
         """What :meth:`listener` works by; raises as it does, without listening."""
@@ -321,7 +326,12 @@ class Deployment:
 
     def _subscribers(self) -> tuple[Subscriber, ...]:
         # pydantic and the peers file only where one is named.
-        return self.peers.subscribers if self.settings.dicom.peers_file else ()
+        listed = self.peers.subscribers if self.settings.dicom.peers_file else ()
+        if not self.settings.fhir.url:
+            return listed
+        from fractureai.domain.records import Channel, Subscriber
+
+        return (*listed, Subscriber(Channel.FHIR, site=self.settings.fhir.site, only_done=True))
 
     @cached_property
     def report_writer(self) -> ports.ReportWriter:
@@ -400,6 +410,37 @@ class Deployment:
         idle_s = self.settings.access.session_idle_s
         return self.ledger.forget_sessions(expired_before_s=now_s, seen_before_s=now_s - idle_s)
 
+    @property
+    def forget_ports(self) -> ForgetPorts:
+        """What deleting studies reaches."""
+        from fractureai.stages.forget import ForgetPorts
+
+        return ForgetPorts(self.store, self.ledger, self.audit_secret)
+
+    def retention_days(self, site: str) -> int:
+        """After how many days studies of a site are deleted; 0 for never."""
+        return self.settings.retention.site_days.get(site, self.settings.retention.days)
+
+    def run_retention(self, by: Principal | None = None, *, most: int = 500) -> list[Certificate]:
+        """Delete what is older than the settings allow, at most so much of each site; returns the certificates."""
+        from fractureai.domain.access import Kind, Principal, Scope
+        from fractureai.domain.retention import Certificate
+        from fractureai.stages.forget import delete_studies, expired
+
+        made = []
+        for site in self.ledger.sites():
+            days = self.retention_days(site)
+            if not days:
+                continue
+            now_s = self.clock()
+            studies = expired(site, before_s=now_s - days * 86400.0, ledger=self.ledger, most=most)
+            if studies:
+                who = by or Principal(Kind.OPERATOR, "retention", "retention", site, frozenset(Scope))
+                certificate = Certificate(self.new_id(), site, now_s, who.ident, f"older than {days} days")
+                actor = Principal(who.kind, who.ident, who.name, site, who.scopes)
+                made.append(delete_studies(studies, certificate, actor, self.forget_ports))
+        return made
+
     def note_start(self) -> None:
         """Write into the audit that the service starts, and with what: names and hashes, no values that are secret."""
         from fractureai.domain.access import Kind
@@ -444,6 +485,17 @@ class Deployment:
         from fractureai.dicom.part10 import Part10Reader
 
         return Part10Reader()
+
+    @cached_property
+    def fhir_sender(self) -> ports.FhirSender:
+        """The FHIR server."""
+        from fractureai.webhook.fhir_server import FhirServer
+
+        chosen = self.settings.fhir
+        if not chosen.url:
+            raise BrokenDeployment("there are results to post, but no FRACTUREAI_FHIR__URL")
+        token = _text_in(chosen.token_file) if chosen.token_file else ""
+        return FhirServer(chosen.url, token, chosen.pdf, timeout_s=chosen.timeout_s)
 
     @cached_property
     def fhir(self) -> ports.FhirWriter:

@@ -25,6 +25,8 @@ _COMMANDS = {
     "keys": Lazy("fractureai.commands.keys", "keys", "Keys for programs: create, list, revoke."),
     "accounts": Lazy("fractureai.commands.accounts", "accounts", "People with a password here: add, list, remove."),
     "audit": Lazy("fractureai.commands.audit", "audit", "Who did and saw what: verify, export, seal."),
+    "retention": Lazy("fractureai.commands.retention", "retention", "How long studies are kept: run, hold, release."),
+    "patients": Lazy("fractureai.commands.retention", "patients", "Delete one patient's studies, with proof."),
     "models": Lazy("fractureai.commands.models", "models", "The models at hand: list, verify, calibrate."),
     "train": Lazy("fractureai.training.train_commands", "train", "Train a model (needs the extra `train`)."),
     "evaluate": Lazy("fractureai.training.evaluation_commands", "evaluate", "Measure models (extra `train`)."),

@@ -252,6 +252,38 @@ class AuditGroup(_Group):
         return self
 
 
+class RetentionGroup(_Group):
+    """How long studies are kept."""
+
+    days: int = Field(default=0, ge=0, description="final studies older than this are deleted; 0: never")
+    site_days: dict[str, int] = Field(default_factory=dict, description="the same, by site")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if any(days < 0 for days in self.site_days.values()):
+            raise ValueError("site_days are whole numbers from 0")
+        return self
+
+
+class FhirGroup(_Group):
+    """A FHIR server that gets every result."""
+
+    url: str = Field(default="", description="its base, https://…, or http:// to this machine; none: nobody")
+    token_file: Path | None = Field(default=None, description="a bearer token")
+    site: str | None = Field(default=None, description="results of this site only")
+    pdf: Literal["data", "url", "none"] = "data"
+    timeout_s: float = Field(default=20, gt=0, le=60)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        parts = urlsplit(self.url)
+        if self.url and (not parts.hostname or parts.username or parts.query or parts.fragment):
+            raise ValueError("url is not the base of a FHIR server")
+        if self.url and parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOOPBACK_HOSTS):
+            raise ValueError("url must be https, or http to this machine: patient data goes there")
+        return self
+
+
 class DecodeGroup(_Group):
     """Limits on untrusted files."""
 
@@ -334,8 +366,10 @@ class Settings(BaseSettings):
     web: WebGroup = WebGroup()
     access: AccessGroup = AccessGroup()
     audit: AuditGroup = AuditGroup()
+    retention: RetentionGroup = RetentionGroup()
     decode: DecodeGroup = DecodeGroup()
     work: WorkGroup = WorkGroup()
+    fhir: FhirGroup = FhirGroup()
     reports: ReportsGroup = ReportsGroup()
     deidentify: DeidentifyGroup = DeidentifyGroup()
     webhook: WebhookGroup = WebhookGroup()

@@ -25,6 +25,7 @@ _LOG = logging.getLogger(__name__)
 _NAME = "scheduler"
 _TIDY_EVERY_S = 300.0
 _AUDIT_EVERY_S = 15.0
+_RETAIN_EVERY_S = 3600.0
 _MEND_EVERY_S = 60.0
 _CLOCK_STEP_S = 5.0
 # A round that has begun no other for so long hangs; one that waits for a dead store or queue ends by itself before.
@@ -132,11 +133,17 @@ def _tidy(built: Deployment, leader: Leader, stop: threading.Event) -> None:
 
 
 def _keep_audit(built: Deployment, leader: Leader, stop: threading.Event) -> None:
-    """Hand the audit on, seal it, and forget sign-ins that are over. A receiver that is away holds up nothing else."""
-    seal_at_s = 0.0
+    """Delete what was kept long enough, seal the audit and hand it on, forget sign-ins that are over.
+
+    By itself: a receiver that is away holds up nothing else.
+    """
+    seal_at_s = retain_at_s = 0.0
     while not stop.is_set():
         if leader.led.wait(1.0):
             try:
+                if time.monotonic() >= retain_at_s:
+                    retain_at_s = time.monotonic() + _RETAIN_EVERY_S
+                    built.run_retention()
                 if time.monotonic() >= seal_at_s:
                     seal_at_s = time.monotonic() + _TIDY_EVERY_S
                     built.seal_audit()

@@ -34,6 +34,7 @@ from fractureai.domain.records import (
     Verdict,
     WorklistOrder,
 )
+from fractureai.domain.retention import RetentionLedger
 from fractureai.domain.study import Assessment, Batch, Stage, Study, Upload, WorkState
 
 
@@ -338,6 +339,7 @@ class Ledger(
     Outbox,
     AccessLedger,
     AuditLedger,
+    RetentionLedger,
     ExaminationLedger,
     Protocol,
 ):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Double, Index, String, Table, Text
+from sqlalchemy import BigInteger, Column, Double, String, Table, Text
 
 from fractureai.storage.ledger.schema import METADATA
 
@@ -46,16 +46,5 @@ HOLDS = Table(
     Column("subject", String(64), primary_key=True),
     Column("reason", Text, nullable=False),
     Column("at_s", Double, nullable=False),
-    sqlite_with_rowid=False,
-)
-
-# Which patient a study is of, by a keyed hash: enough to find all of one patient, and nothing to read a name from.
-PATIENTS = Table(
-    "study_patients",
-    METADATA,
-    Column("study_id", String(32), primary_key=True),
-    Column("site", _SITE, nullable=False),
-    Column("patient", _HASH, nullable=False),
-    Index("ix_study_patients_patient", "site", "patient"),
     sqlite_with_rowid=False,
 )

@@ -30,6 +30,7 @@ from fractureai.storage.ledger.access import AccessMethods
 from fractureai.storage.ledger.audit import AuditMethods
 from fractureai.storage.ledger.connections import Connections
 from fractureai.storage.ledger.examinations import ExaminationMethods
+from fractureai.storage.ledger.forgetting import ForgettingMethods
 from fractureai.storage.ledger.gauges import GaugeMethods
 from fractureai.storage.ledger.order import OrderMethods
 from fractureai.storage.ledger.outbox import OutboxMethods
@@ -41,6 +42,7 @@ from fractureai.storage.ledger.verdicts import VerdictMethods
 class SqlLedger(
     AccessMethods,
     AuditMethods,
+    ForgettingMethods,
     UploadMethods,
     VerdictMethods,
     OrderMethods,

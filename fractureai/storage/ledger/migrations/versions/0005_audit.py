@@ -55,18 +55,9 @@ def upgrade() -> None:
         PrimaryKeyConstraint("site", "kind", "subject", name="pk_holds"),
         sqlite_with_rowid=False,
     )
-    op.create_table(
-        "study_patients",
-        Column("study_id", String(32), nullable=False),
-        Column("site", _SITE, nullable=False),
-        Column("patient", _HASH, nullable=False),
-        PrimaryKeyConstraint("study_id", name="pk_study_patients"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_study_patients_patient", "study_patients", ["site", "patient"])
 
 
 def downgrade() -> None:
     """Remove them."""
-    for table in ("study_patients", "holds", "audit_cursors", "audit_heads", "audit"):
+    for table in ("holds", "audit_cursors", "audit_heads", "audit"):
         op.drop_table(table)
