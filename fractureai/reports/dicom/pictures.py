@@ -5,6 +5,7 @@ Neither shows who the patient is: viewers do, from the header, and de-identifica
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
@@ -168,28 +169,34 @@ def _font(size: int, *, bold: bool) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(_FONTS / name, size, layout_engine=ImageFont.Layout.BASIC)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Glyph:
-    """A drawn character, its place from the upper left of its line, and how far the next one is."""
+@lru_cache(maxsize=160)
+def _line(words: str, size: int, *, bold: bool) -> tuple[Image.Image | None, int]:
+    """A line of text as a mask, and how far below its top the mask begins.
 
-    advance_px: float
-    mask: Image.Image | None
-    left_px: int
-    top_px: int
-
-
-@lru_cache(maxsize=2048)
-def _glyph(character: str, size: int, *, bold: bool = False) -> _Glyph:
-    """Drawn once: to set a line of text anew takes FreeType as long as to encode the picture."""
-    font = _font(size, bold=bold)
-    core, (left, top) = font.getmask2(character, mode="L")
+    Most lines of a page are the same in every study; to set one anew takes FreeType as long as to encode a picture.
+    """
+    core, (_, top) = _font(size, bold=bold).getmask2(words, mode="L")
     width, height = core.size
-    mask = Image.frombytes("L", core.size, bytes(core)) if width and height else None
-    return _Glyph(font.getlength(character), mask, left, top)
+    return (Image.frombytes("L", core.size, bytes(core)) if width and height else None), top
+
+
+@lru_cache(maxsize=1024)
+def _advance(character: str, size: int, *, bold: bool) -> float:
+    return _font(size, bold=bold).getlength(character)
 
 
 def _width(words: str, size: int, *, bold: bool = False) -> float:
-    return sum(_glyph(character, size, bold=bold).advance_px for character in words)
+    return sum(_advance(character, size, bold=bold) for character in words)
+
+
+@lru_cache(maxsize=160)
+def _fitted(words: str, size: int, room: int, *, bold: bool) -> str:
+    if _width(words, size, bold=bold) <= room:
+        return words
+    room -= math.ceil(_advance("…", size, bold=bold))
+    while words and _width(words, size, bold=bold) > room:
+        words = words[:-1]
+    return f"{words.rstrip()}…"
 
 
 def _write(
@@ -203,19 +210,15 @@ def _write(
     room: int = 0,
 ) -> None:
     """One line, cut where it does not fit."""
-    if room and _width(words, size, bold=bold) > room:
-        while words and _width(f"{words}…", size, bold=bold) > room:
-            words = words[:-1]
-        words = f"{words.rstrip()}…"
-    left, top = float(at[0]), at[1]
-    for character in words:
-        glyph = _glyph(character, size, bold=bold)
-        if glyph.mask is not None:
-            pen.bitmap((round(left) + glyph.left_px, top + glyph.top_px), glyph.mask, fill=_rgb(colour))
-        left += glyph.advance_px
+    if room:
+        words = _fitted(words, size, room, bold=bold)
+    mask, top = _line(words, size, bold=bold)
+    if mask is not None:
+        pen.bitmap((at[0], at[1] + top), mask, fill=_rgb(colour))
 
 
-def _wrapped(words: str, size: int, room: int) -> list[str]:
+@lru_cache(maxsize=160)
+def _wrapped(words: str, size: int, room: int) -> tuple[str, ...]:
     lines = [""]
     for word in words.split():
         longer = f"{lines[-1]} {word}".strip()
@@ -223,7 +226,7 @@ def _wrapped(words: str, size: int, room: int) -> list[str]:
             lines.append(word)
         else:
             lines[-1] = longer
-    return lines
+    return tuple(lines)
 
 
 def _rgb(colour: Colour) -> tuple[int, int, int]:
