@@ -117,11 +117,11 @@ class Deployment:
         from fractureai.imaging.limits import DecodeLimits
         from fractureai.storage.pseudonym_book import FileBook, NoBook
 
-        key, limits = _secret_in(chosen.key_file), self.settings.decode
+        key = _secret_in(chosen.key_file)
         file = chosen.book_file or self.settings.data_dir / "pseudonyms.book"
         book = NoBook() if chosen.book == "none" else FileBook(file, key if chosen.book == "encrypted" else None)
         return ChildDeidentifier(
-            DecodeLimits(max_bytes=limits.max_bytes, max_pixels=limits.max_pixels, timeout_s=limits.timeout_s),
+            DecodeLimits(**self.settings.decode.model_dump()),
             Pseudonyms(key),
             book,
             shift_dates=chosen.dates == "shift",
@@ -227,17 +227,15 @@ class Deployment:
         from fractureai.imaging.decoder import ChildDecoder
         from fractureai.imaging.limits import DecodeLimits
 
-        limits = self.settings.decode
-        return ChildDecoder(
-            DecodeLimits(max_bytes=limits.max_bytes, max_pixels=limits.max_pixels, timeout_s=limits.timeout_s)
-        )
+        return ChildDecoder(DecodeLimits(**self.settings.decode.model_dump()))
 
     @cached_property
     def archives(self) -> ports.ArchiveReader:
         """ZIP files."""
         from fractureai.imaging.archive import ZipArchiveReader
+        from fractureai.imaging.limits import ArchiveLimits
 
-        return ZipArchiveReader()
+        return ZipArchiveReader(ArchiveLimits(**self.settings.archive.model_dump()))
 
     @cached_property
     def codec(self) -> ports.ImageCodec:

@@ -70,7 +70,9 @@ class Orthanc:
             "DicomAlwaysAllowStore": True,
             "DicomAlwaysAllowFind": True,
             "DicomModalities": self.modalities,
-            "StableAge": 1,
+            # Its default of ten seconds is little for a busy machine.
+            "DicomScuTimeout": 60,
+            "DicomScpTimeout": 60,
             "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
         }
         file = self.folder / "orthanc.json"

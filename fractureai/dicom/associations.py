@@ -14,11 +14,13 @@ from pynetdicom import AE, _config, build_context
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind, Verification
 
+from fractureai.dicom import sockets
 from fractureai.dicom.peers import Destination
 from fractureai.domain.ports import OutgoingObject
 from fractureai.domain.records import DeliveredObject, ObjectState
 from fractureai.errors import TransientFailure
 
+_MENDED = sockets.AssociationSocket
 _FIND = StudyRootQueryRetrieveInformationModelFind
 _DUPLICATE = 0x0111
 _WARNINGS = frozenset({0x0001, 0x0107, 0x0116, 0xB000, 0xB006, 0xB007})

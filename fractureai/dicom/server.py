@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import socket
 import ssl
 from collections.abc import Callable
 from typing import Any
 
-from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
+from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
+
+from fractureai.dicom.sockets import AssociationSocket
 
 _LOG = logging.getLogger(__name__)
 
@@ -38,13 +39,6 @@ class BoundedSocket(AssociationSocket):
         view.release()
         del buffer[done:]
         return buffer
-
-
-    def _shutdown_socket(self) -> None:
-        """Close it, also where the other side was first; pynetdicom's own leaves it open then."""
-        with contextlib.suppress(OSError):
-            self.socket.shutdown(socket.SHUT_RDWR)
-        self.socket.close()
 
 
 class ListenerHandler(RequestHandler):
