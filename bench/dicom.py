@@ -1,4 +1,4 @@
-"""``python -m bench.dicom``: how many images the whole service takes by C-STORE and analyses, from dcmtk's ``storescu``.
+"""``python -m bench.dicom``: how many images the whole service takes by C-STORE and analyses; dcmtk sends them.
 
 Starts `fractureai serve` with its listener, sends instances of many studies from several senders at once, each twice
 over in a second round, and counts in ledger and store that each was taken and analysed once.
