@@ -595,7 +595,7 @@ class Deployment:
         BrokenDeployment, ImportError
             If a part is missing; then it must take no work.
         """
-        parts = {"inference": ("decoder", "codec", "models"), "reports": ("codec", "report_writer")}
+        parts = {"inference": ("decoder", "codec", "models"), "reports": ("codec", "report_writer", "dicom_writer")}
         for name in parts.get(role, ("decoder", "archives")):
             getattr(self, name)
         if role == "inference":

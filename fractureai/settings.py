@@ -285,11 +285,24 @@ class FhirGroup(_Group):
 
 
 class DecodeGroup(_Group):
-    """Limits on untrusted files."""
+    """Limits on untrusted files; checked before their cost is paid."""
 
     timeout_s: float = Field(default=20, gt=0)
-    max_bytes: int = 256 << 20
-    max_pixels: int = 40_000_000
+    memory_bytes: int = Field(default=3 << 29, ge=512 << 20)
+    max_bytes: int = Field(default=256 << 20, ge=1 << 10)
+    max_pixels: int = Field(default=40_000_000, ge=1 << 10)
+    min_side_px: int = Field(default=32, ge=1)
+    files_per_child: int = Field(default=500, ge=1)
+
+
+class ArchiveGroup(_Group):
+    """Limits on one ZIP; checked on its directory, before a member is read."""
+
+    max_members: int = Field(default=20_000, ge=1, le=65_535)
+    max_unpacked_bytes: int = Field(default=8 << 30, ge=1 << 10)
+    max_member_bytes: int = Field(default=256 << 20, ge=1 << 10)
+    max_ratio: float = Field(default=500, gt=1)
+    max_depth: int = Field(default=32, ge=1)
 
 
 class DeidentifyGroup(_Group):
@@ -368,6 +381,7 @@ class Settings(BaseSettings):
     audit: AuditGroup = AuditGroup()
     retention: RetentionGroup = RetentionGroup()
     decode: DecodeGroup = DecodeGroup()
+    archive: ArchiveGroup = ArchiveGroup()
     work: WorkGroup = WorkGroup()
     fhir: FhirGroup = FhirGroup()
     reports: ReportsGroup = ReportsGroup()

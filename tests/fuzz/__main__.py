@@ -88,8 +88,10 @@ def _fate(process: subprocess.Popen[bytes], slate: Slate, longest_s: float) -> s
         (count, _), cpu_s = slate.read(), _cpu_s(process.pid)
         if count != before:
             before, moved_cpu_s = count, cpu_s
-        if (count > 0 and cpu_s - moved_cpu_s > _HANG_CPU_S) or time.monotonic() > end:
+        if count > 0 and cpu_s - moved_cpu_s > _HANG_CPU_S:
             return "HANG"
+        if time.monotonic() > end:
+            return ""
     return f"CRASH {process.returncode}" if process.returncode else ""
 
 
