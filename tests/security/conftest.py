@@ -61,6 +61,13 @@ class Hospital:
         assert answer.status_code == 303
         return client
 
+    def browser(self, **cookies: str) -> FlaskClient:
+        """A browser that has these cookies, wherever it has them from."""
+        client = self.client
+        for name, value in cookies.items():
+            client.set_cookie(name, value)
+        return client
+
     def records(self, site: str = SITE) -> list[dict[str, Any]]:
         return [record.to_json() for record in self.ledger.audit_records(site)]
 

@@ -41,11 +41,12 @@ def test_a_person_signs_in_looks_and_signs_out(hospital: Hospital) -> None:
     stolen = client.get_cookie("fractureai")
     assert stolen is not None
     token = csrf(client)
+    assert hospital.browser(fractureai=stolen.value).get("/worklist").status_code == 200
     assert client.post("/sign-in/out", data={"csrf": token}).status_code == 303
     assert client.get("/worklist").status_code == 401
-    assert hospital.client.get("/worklist", headers={"Cookie": f"fractureai={stolen.value}"}).status_code == 401
+    assert hospital.browser(fractureai=stolen.value).get("/worklist").status_code == 401
     acts = [(record["act"], record["who"]["id"]) for record in hospital.records()]
-    assert acts == [("sign_in", "account:anna"), ("view", "account:anna"), ("sign_out", "account:anna")]
+    assert acts == [(act, "account:anna") for act in ("sign_in", "view", "query", "sign_out")]
 
 
 @pytest.mark.parametrize(("name", "password"), [("anna", "wrong phrase entirely"), ("otto", PASSWORD), ("", "")])
@@ -69,7 +70,7 @@ def test_the_value_of_the_cookie_is_new_at_every_sign_in_and_nowhere_else(hospit
     assert first is not None
     assert second is not None
     assert first.value != second.value
-    assert hospital.client.get("/worklist", headers={"Cookie": f"fractureai={first.value}"}).status_code == 401
+    assert hospital.browser(fractureai=first.value).get("/worklist").status_code == 401
     database = hospital.ledger._connections.url.database
     for suffix in ("", "-wal"):
         assert second.value.encode() not in Path(f"{database}{suffix}").read_bytes()
