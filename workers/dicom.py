@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 
+from fractureai.metrics.processes import export
 from fractureai.settings import load_settings
 from workers.start import deployment
 
@@ -16,7 +17,10 @@ def main() -> None:
     stop = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
-    listener = deployment("dicom").listener(port=load_settings().dicom.port or DEFAULT_PORT)
+    built = deployment("dicom")
+    watched = built.settings.metrics
+    listener = built.listener(port=load_settings().dicom.port or DEFAULT_PORT)
+    export(built.meters, watched.host, watched.port)
     stop.wait()
     listener.close()
 

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import os
+import signal
+import time
 from typing import Any
 
 from billiard import current_process
 from celery import Celery
-from celery.signals import heartbeat_sent, setup_logging, worker_process_init, worker_ready
+from celery.signals import heartbeat_sent, setup_logging, worker_process_init, worker_ready, worker_shutdown
 
-from fractureai.bootstrap import Deployment
+from fractureai.bootstrap import ROLES, Deployment
 from fractureai.logs import configure_logging
 from fractureai.metrics.processes import Pulse, export, process_meters, worker_meters
 from fractureai.settings import Settings, load_settings
+from fractureai.tasks import watchdog
 from fractureai.tasks.observing import TaskObserver
 
+_LOG = logging.getLogger(__name__)
+
+CANNOT_WORK = 78
+"""The exit code of a worker whose parts are not there; ``EX_CONFIG``."""
+
+_LOOK_EVERY_S = 5.0
+_PAUSE_S = 30.0
 # Celery's heartbeat goes out every two seconds while the queue takes it.
 _SILENT_S = 30.0
 
@@ -42,9 +55,26 @@ def celery_app(role: str) -> Celery:
     def keep_our_logs(**_: Any) -> None:
         """Celery leaves the logs alone if somebody listens here."""
 
+    told, tells = os.pipe()
+    os.set_blocking(told, False)
+
     @worker_process_init.connect(weak=False)
     def warm(**_: Any) -> None:
-        built.warm(role)
+        try:
+            built.warm(role)
+        except Exception:  # whatever it is, this child cannot do its work
+            # The main process may hold a message by now; told to stop, it gives it back.
+            _LOG.exception("a part of this worker is missing; it ends, and takes no work")
+            os.write(tells, b"x")
+            os.kill(os.getppid(), signal.SIGTERM)
+            time.sleep(_PAUSE_S)
+            os._exit(CANNOT_WORK)
+
+    @worker_shutdown.connect(weak=False)
+    def say_why(**_: Any) -> None:
+        with contextlib.suppress(BlockingIOError):
+            if os.read(told, 1):
+                watchdog.end_family(CANNOT_WORK)
 
     @heartbeat_sent.connect(weak=False)
     def alive(**_: Any) -> None:
@@ -53,8 +83,21 @@ def celery_app(role: str) -> Celery:
     @worker_ready.connect(weak=False)
     def show(**_: Any) -> None:
         export(meters, watched.host, watched.port, ready={"queue": connected})
+        _watch(built, role)
 
     return built.celery
+
+
+def _watch(built: Deployment, role: str) -> None:
+    work, limits = built.settings.work, built.settings.queue
+    longest_s = limits.intake_time_limit_s if "intake" in ROLES[role] else limits.task_time_limit_s
+    judge = watchdog.Judge(idle_s=work.stand_still_s, busy_s=longest_s + work.stand_still_s)
+    watchdog.watch(
+        lambda: watchdog.look(built.celery, ROLES[role]),
+        judge,
+        every_s=_LOOK_EVERY_S,
+        pulse=work.pulse_dir / role if work.pulse_dir else None,
+    )
 
 
 def _settings() -> Settings:

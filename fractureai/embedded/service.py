@@ -25,10 +25,12 @@ from fractureai.embedded.redis import find_redis_server, redis_command
 from fractureai.embedded.supervision import Program, SupervisorClient, supervisor_config, supervisord_command
 from fractureai.errors import BrokenDeployment
 from fractureai.settings import Settings
+from fractureai.tasks.pulse import age_s
 
-_START_TIMEOUT_S = 60.0
+_START_TIMEOUT_S = 120.0
 _STOP_TIMEOUT_S = 60.0
 _LOG_TAIL_LINES = 25
+_SILENT_S = 90.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class RunningService:
     url: str
     data_dir: Path
     supervisor: SupervisorClient
+    pulse_dir: Path
 
 
 @contextlib.contextmanager
@@ -66,7 +69,7 @@ def embedded_service(settings: Settings) -> Iterator[RunningService]:
         )
         with (log_dir / "supervisord.out").open("ab") as output:
             process = _start(config_file, output)
-        service = RunningService(_url(settings), data_dir, SupervisorClient(run_dir))
+        service = RunningService(_url(settings), data_dir, SupervisorClient(run_dir), run_dir / "pulse")
         try:
             _wait_until_ready(service, process)
             yield service
@@ -96,12 +99,32 @@ def watch(service: RunningService, *, poll_s: float = 1.0) -> None:
     while True:
         time.sleep(poll_s)
         _raise_if_broken(service)
+        restart_what_stands_still(service)
+
+
+def restart_what_stands_still(service: RunningService) -> list[str]:
+    """Kill processes that run but have not said for long that they get on; supervisord starts them anew.
+
+    A worker that is deaf ends itself; this is for one that cannot even do that. Returns their names.
+    """
+    silent = []
+    for name, pid in service.supervisor.pids().items():
+        pulse = service.pulse_dir / name
+        silent_s = age_s(pulse)
+        if silent_s is not None and silent_s > _SILENT_S:
+            pulse.unlink(missing_ok=True)  # the new one has as long as it needs to say so for the first time
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            silent.append(name)
+    return silent
 
 
 def _programs(settings: Settings, data_dir: Path, run_dir: Path) -> list[Program]:
     redis_dir = data_dir / "redis"
     redis_dir.mkdir(exist_ok=True, mode=0o700)
     redis_socket = run_dir / "redis.sock"
+    pulse_dir = run_dir / "pulse"
+    pulse_dir.mkdir(exist_ok=True)
     environment = {
         "FRACTUREAI_DATA_DIR": str(data_dir),
         "FRACTUREAI_QUEUE__URL": settings.queue.url or f"redis+socket://{redis_socket}",
@@ -111,6 +134,8 @@ def _programs(settings: Settings, data_dir: Path, run_dir: Path) -> list[Program
         "FRACTUREAI_MODELS_DIR": str(settings.models_dir),
         "FRACTUREAI_WEB__HOST": settings.web.host,
         "FRACTUREAI_WEB__PORT": str(settings.web.port),
+        "FRACTUREAI_WORK__PULSE_DIR": str(pulse_dir),
+        **GRACEFUL,
         # All count together, and the web shows it all: one place for a machine to be read at.
         "FRACTUREAI_METRICS__DIR": str(run_dir / "metrics"),
         "FRACTUREAI_METRICS__PORT": "0",
@@ -130,7 +155,9 @@ def _programs(settings: Settings, data_dir: Path, run_dir: Path) -> list[Program
             environment | {"FRACTUREAI_METRICS__PORT": str(settings.metrics.port)},
         ),
         Program("inference", worker_command("inference"), 20, 60, environment),
-        Program("reports", worker_command("reports", also=("intake",)), 20, 60, environment),
+        Program("reports", worker_command("reports"), 20, 60, environment),
+        # By itself: the unpacking of thousands of files must not hold up the report of a walk-in.
+        Program("intake", worker_command("intake"), 20, 60, environment),
         Program("scheduler", [sys.executable, "-m", "workers.scheduler"], 25, 15, environment),
     ]
     if settings.dicom.port:
@@ -158,11 +185,14 @@ def gunicorn_command(settings: Settings, run_dir: Path) -> list[str]:
     return [sys.executable, "-m", "gunicorn", *options, "workers.web:app"]
 
 
-def worker_command(role: str, *, concurrency: int = 1, also: tuple[str, ...] = ()) -> list[str]:
-    """A Celery worker of a role, serving the queues of the roles in ``also`` too."""
-    queues = [queue for each in (role, *also) for queue in ROLES[each]]
+GRACEFUL = {"REMAP_SIGTERM": "SIGQUIT"}
+"""Environment of a worker. With it, SIGTERM means: finish what runs within the set time, give the rest back, end."""
+
+
+def worker_command(role: str, *, concurrency: int = 1) -> list[str]:
+    """A Celery worker of a role; start it with :data:`GRACEFUL` in its environment."""
     options = [
-        "--queues", ",".join(queues),
+        "--queues", ",".join(ROLES[role]),
         "--concurrency", str(concurrency),
         "--hostname", f"{role}@%h",
         "--loglevel", "WARNING",
@@ -236,7 +266,9 @@ def _check_port(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise BrokenDeployment(f"cannot listen on {host}:{port} ({error.strerror}); choose another --port") from error
+            raise BrokenDeployment(
+                f"cannot listen on {host}:{port} ({error.strerror}); choose another --port"
+            ) from error
 
 
 @contextlib.contextmanager

@@ -84,6 +84,8 @@ def _settings(settings: QueueSettings) -> dict[str, Any]:
         "worker_send_task_events": False,
         # A guard against leaks in native libraries.
         "worker_max_tasks_per_child": 5000,
+        # A child loads its models before it says that it is up; after the default of 4 s it would be killed for that.
+        "worker_proc_alive_timeout": 180.0,
         "worker_max_memory_per_child": settings.max_memory_bytes // 1024,
         # With SIGTERM remapped to SIGQUIT: what runs may end within this time, the rest goes back to the queue. One
         # that holds nothing ends at once.

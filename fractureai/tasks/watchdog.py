@@ -110,7 +110,7 @@ def watch(look: Callable[[], Sight], judge: Judge, *, every_s: float, pulse: Pat
     return thread
 
 
-def end_family() -> None:
+def end_family(code: int = STOOD_STILL) -> None:
     """End this process and its children at once; what they held is taken up by others when its lease is over."""
     me = os.getpid()
     with contextlib.suppress(OSError):
@@ -118,4 +118,4 @@ def end_family() -> None:
         for child in children:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(child), signal.SIGKILL)
-    os._exit(STOOD_STILL)
+    os._exit(code)

@@ -68,6 +68,15 @@ def test_without_any_redis_the_operator_is_told_what_to_install(monkeypatch: pyt
         find_redis_server()
 
 
-def test_a_worker_serves_the_queues_of_its_roles() -> None:
-    command = worker_command("reports", also=("intake",))
-    assert command[command.index("--queues") + 1] == "explain,report,intake,delivery"
+@pytest.mark.parametrize(
+    ("role", "queues"),
+    [
+        ("inference", "classify,detect"),
+        ("reports", "explain,report"),
+        ("intake", "intake,delivery"),
+        ("delivery", "delivery"),
+    ],
+)
+def test_a_worker_serves_the_queues_of_its_role(role: str, queues: str) -> None:
+    command = worker_command(role)
+    assert command[command.index("--queues") + 1] == queues

@@ -1,0 +1,50 @@
+"""Worker processes as they are started in earnest."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import uuid
+from pathlib import Path
+
+import pytest
+import redis
+
+from fractureai.domain.study import Stage
+from fractureai.embedded.service import GRACEFUL, worker_command
+from fractureai.tasks.app import QueueSettings, create_app
+from fractureai.tasks.pipeline import register_tasks
+from fractureai.tasks.queue import CeleryQueue
+from tests.unit.tasks.test_queue import server
+
+__all__ = ["server"]
+
+CANNOT_WORK = 78
+
+
+@pytest.mark.timeout(180)
+def test_a_worker_whose_parts_are_missing_takes_no_work(server: redis.Redis, tmp_path: Path) -> None:
+    server.flushall()
+    url = f"redis+socket://{server.connection_pool.connection_kwargs['path']}"
+    app = create_app(QueueSettings(url))
+    register_tasks(app, lambda: None)  # type: ignore[arg-type, return-value]
+    queue = CeleryQueue(app)
+    queue.publish_study(uuid.uuid4().hex, Stage.CLASSIFY)
+    (tmp_path / "models").mkdir()
+    environment = {
+        **os.environ,
+        **GRACEFUL,
+        "FRACTUREAI_QUEUE__URL": url,
+        "FRACTUREAI_DATA_DIR": str(tmp_path),
+        "FRACTUREAI_MODELS_DIR": str(tmp_path / "models"),
+    }
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(worker_command("inference"), env=environment, stdout=log, stderr=log)
+        try:
+            assert process.wait(150) == CANNOT_WORK
+        finally:
+            process.kill()
+            process.wait()
+    assert "takes no work" in (tmp_path / "log").read_text(errors="replace")
+    assert queue.line().waiting == 1
+    app.close()
