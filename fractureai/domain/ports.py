@@ -239,6 +239,17 @@ class FhirWriter(Protocol):
         """A ``DiagnosticReport``, as JSON has it; ``headers`` by image number, of the files that are DICOM."""
 
 
+class FhirSender(Protocol):
+    """A FHIR server that has the results too."""
+
+    @property
+    def attach(self) -> str:
+        """How the PDF goes with them: ``data``, ``url`` or ``none``."""
+
+    def put(self, resource: dict[str, Any]) -> None:
+        """Make it, or replace it. Raises ``TransientFailure('receiver_unavailable')`` unless it was taken."""
+
+
 class ReportWriter(Protocol):
     """The report for people."""
 

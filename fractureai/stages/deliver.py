@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from fractureai.domain.records import Channel, Delivery, StudyRow
 from fractureai.errors import BrokenDeployment, TransientFailure
-from fractureai.stages import notify, send
+from fractureai.stages import notify, post_fhir, send
 from fractureai.stages.ports import StagePorts
 
 _LOG = logging.getLogger(__name__)
@@ -19,7 +19,9 @@ _LONGEST_WAIT_S = 6 * 3600.0
 
 Deliver = Callable[[Delivery, StudyRow, StagePorts], None]
 
-CHANNELS: Mapping[Channel, Deliver] = MappingProxyType({Channel.WEBHOOK: notify.deliver, Channel.DICOM: send.deliver})
+CHANNELS: Mapping[Channel, Deliver] = MappingProxyType(
+    {Channel.WEBHOOK: notify.deliver, Channel.DICOM: send.deliver, Channel.FHIR: post_fhir.deliver}
+)
 """What each channel does. It raises ``TransientFailure`` unless everything was taken; its detail is kept and shown."""
 
 

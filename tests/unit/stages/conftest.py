@@ -14,7 +14,7 @@ import pytest
 
 from fractureai.domain import keys
 from fractureai.domain.card import ModelCard
-from fractureai.domain.ports import Notifier, QueueLine
+from fractureai.domain.ports import FhirSender, Notifier, QueueLine
 from fractureai.domain.records import Priority
 from fractureai.domain.scores import FractureReading, ModelIdentity, RegionReading
 from fractureai.domain.study import Batch, Grouping, SourceImage, Stage, Study, Upload
@@ -24,6 +24,7 @@ from fractureai.imaging.archive import ZipArchiveReader
 from fractureai.imaging.codec import CvCodec
 from fractureai.imaging.decoder import ChildDecoder
 from fractureai.reports.dicom.writer import StudyDicomWriter
+from fractureai.reports.fhir import FhirDocumentWriter
 from fractureai.reports.pdf import PdfReportWriter
 from fractureai.stages.artifacts import write_json
 from fractureai.stages.ports import WorkPolicy
@@ -137,6 +138,8 @@ class House:
     )
     software_version: str = "0.0.0"
     notifier: Notifier | None = None
+    fhir: FhirDocumentWriter = field(default_factory=FhirDocumentWriter)
+    fhir_sender: FhirSender | None = None
     now_s: float = 1_000_000.0
 
     @property
