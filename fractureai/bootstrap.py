@@ -578,12 +578,14 @@ class Deployment:
 
     def rebuild(self) -> dict[str, int]:
         """Bring into the ledger what only the store knows; returns how many rows of each kind were made."""
+        from fractureai.dicom.restore import restore_arrivals
         from fractureai.storage.ledger.sql import SqlLedger
         from fractureai.storage.rebuild import rebuild
 
         ledger = SqlLedger.open(self.settings.ledger_url)
         try:
-            return asdict(rebuild(self.store, ledger, now_s=self.clock()))
+            rebuilt = asdict(rebuild(self.store, ledger, now_s=self.clock()))
+            return rebuilt | {"arrivals": restore_arrivals(self.store, ledger, self.policy.quiet)}
         finally:
             ledger.close()
 

@@ -22,6 +22,7 @@ def rebuild(context: click.Context, data_dir: Path | None) -> None:
     made = Deployment(settings_for(data_dir, None, None)).rebuild()
     click.echo(
         f"{made['batches']} batches, {made['open_studies']} open and {made['ended_studies']} finished studies were "
-        f"brought back; {made['unreadable']} documents could not be read"
+        f"brought back, and {made['arrivals']} images that are no study yet; "
+        f"{made['unreadable']} documents could not be read"
     )
     context.exit(int(made["unreadable"] > 0))

@@ -85,6 +85,7 @@ _IMAGES = (
     )
     .order_by(INSTANCES.c.received_at_s, INSTANCES.c.instance_id)
 )
+_ARRIVED_AS = select(INSTANCES.c.arrival_id).where(INSTANCES.c.instance_id == bindparam("instance"))
 _LATE = exists().where(INSTANCES.c.examination_id == bindparam("id"), INSTANCES.c.revision.is_(None))
 _CLOSED = (
     update(EXAMINATIONS)
@@ -152,7 +153,9 @@ class ExaminationMethods:
             insert_new(connection, EXAMINATIONS, _new_examination(arrival, quiet))
             row = connection.execute(_LOCK, {"id": arrival.examination_id}).one()
             if not insert_new(connection, INSTANCES, _instance_values(arrival)):
-                return False
+                # Unless it is this very arrival, which a rebuilding of the ledger has found before us.
+                known = connection.execute(_ARRIVED_AS, {"instance": arrival.instance_id}).scalar_one()
+                return bool(known == arrival.arrival_id)
             opened = now if row.state == _SETTLED else row.opened_at_s
             due = row.due_at_s if row.state == _CLOSING else min(now + quiet.after_s, opened + quiet.at_most_s)
             state = _WAITING if row.state == _SETTLED else row.state
