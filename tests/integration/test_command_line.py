@@ -39,7 +39,7 @@ def test_analyze_gives_every_bad_file_its_reason_and_reads_the_honest_ones(tmp_p
     folder = tmp_path / "in"
     write(folder, {name: data for name, data in files.items() if name not in together})
     write(folder, {"honest.dcm": phantom_dicom(), "sixteen.png": sixteen_bit_png()})
-    answer = _run("analyze", folder, "--json", "--out", tmp_path / "out")
+    answer = _run("analyze", folder, "--json", "--out", tmp_path / "out", "--dicom")
     assert answer.returncode == 1, answer.stderr
     results = {result["label"].removeprefix("in/"): result for result in map(json.loads, answer.stdout.splitlines())}
     expected = {name: code for name, _, code in bad_files() if name not in together}
@@ -49,7 +49,15 @@ def test_analyze_gives_every_bad_file_its_reason_and_reads_the_honest_ones(tmp_p
         (image,) = results[name]["images"]
         keys = {"file", "region", "in_scope", "assessment", "reasons", "fracture_probability", "roi_px"}
         assert keys <= set(image)
-    assert sorted(path.suffix for path in (tmp_path / "out").iterdir()).count(".pdf") == 2
+    left = [path.name for path in (tmp_path / "out").iterdir()]
+    assert sum(name.endswith(".pdf") for name in left) == 2
+    objects = [entry["name"] for entry in results["honest.dcm"]["dicom_objects"]]
+    assert {"sr", "summary", "pdf"} <= set(objects)
+    ends = {f"-{name}.dcm" for name in objects}
+    assert len([name for name in left if name.startswith("in_honest") and any(map(name.endswith, ends))]) == len(
+        objects
+    )
+    assert results["sixteen.png"]["no_dicom"]["code"] == "no_dicom_source"
 
 
 def test_analyze_shows_a_table_and_ends_well(tmp_path: Path) -> None:
@@ -78,7 +86,9 @@ def test_submit_says_when_nobody_is_there(tmp_path: Path) -> None:
     assert "Traceback" not in answer.stderr
 
 
-@pytest.mark.parametrize("words", [("analyze", "no-such-file"), ("analyze",), ("worker",), ("nonsense",)])
+@pytest.mark.parametrize(
+    "words", [("analyze", "no-such-file"), ("analyze", ".", "--dicom"), ("analyze",), ("worker",), ("nonsense",)]
+)
 def test_wrong_usage_is_exit_code_2(words: tuple[str, ...]) -> None:
     answer = _run(*words)
     assert answer.returncode == 2
