@@ -76,6 +76,7 @@ class Composition:
         self.path = f"{programs}:{_BIN}:{os.environ['PATH']}"
         self._replaced = {
             "/run/secrets": str(self.secrets),
+            "/run/peers.toml": str(ROOT / "deploy" / "peers.toml"),
             "/run/valkey.conf": str(self._valkey_conf()),
             "http://s3:8080": f"http://127.0.0.1:{self.ports['s3']}",
             "redis://queue:6379": f"redis://127.0.0.1:{self.ports['queue']}",

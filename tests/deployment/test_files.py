@@ -5,6 +5,7 @@ Each is held to its own schema or linter, and to what the code really says: role
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import subprocess
@@ -121,7 +122,8 @@ def test_all_settings_exist_and_fit_together(which: str, tmp_path: Path, monkeyp
         else _settings_of(_BASE) | _settings_of(_OVERLAY)
     )
     for name, value in said.items():
-        monkeypatch.setenv(name, str(value).replace("/run/secrets", str(secrets)))
+        here = str(value).replace("/run/secrets", str(secrets)).replace("/run/peers.toml", f"{ROOT}/deploy/peers.toml")
+        monkeypatch.setenv(name, here)
     settings = load_settings()
     password = (secrets / "postgres_password").read_text()
     assert f"fractureai:{password}@" in settings.ledger.url
@@ -217,6 +219,7 @@ class _Nothing:
         return []
 
 
+@functools.cache
 def _exported() -> dict[str, set[str]]:
     """Every series that is exported, with its labels."""
     registry = CollectorRegistry()
