@@ -1,0 +1,221 @@
+"""Deleting: by patient, by age, never what is held, and with a proof; and what a backup brings back."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from sqlalchemy import text
+
+from fractureai.bootstrap import Deployment
+from fractureai.cli import cli
+from fractureai.domain import keys
+from fractureai.domain.records import Agreement, Verdict
+from fractureai.domain.study import Assessment, Study, WorkState
+from fractureai.settings import Settings
+from fractureai.storage.ledger.schema import METADATA
+from fractureai.web.app import WebPorts
+from tests.browser.samples import View, add, open_ports, receive
+
+_DAY_S = 86400.0
+
+
+@dataclasses.dataclass
+class House:
+    """An installation with studies of patients, and the command line."""
+
+    deployment: Deployment
+    ports: WebPorts
+
+    @property
+    def ledger(self) -> Any:
+        return self.deployment.ledger
+
+    def study(
+        self, patient: str = "", *, state: WorkState = WorkState.DONE, batch_id: str | None = None, days_ago: float = 0
+    ) -> Study:
+        ports = dataclasses.replace(self.ports, clock=lambda: time.time() - days_ago * _DAY_S)
+        views = [View("Meier.dcm", probability=0.9)]
+        if state is WorkState.OPEN:
+            study = receive(ports, views, label="Meier", batch_id=batch_id)
+        else:
+            study = add(ports, *views, label="Meier", state=state, batch_id=batch_id)
+        if patient:
+            found = {"images": [{"number": 1, "header": {"patient_id": f"{patient} "}}], "model": {}}
+            self.ports.store.put(keys.classification_json("local", study.study_id), json.dumps(found).encode())
+        return study
+
+    def run(self, *arguments: str, given: str = "") -> tuple[int, str]:
+        folder = str(self.deployment.settings.data_dir)
+        answer = CliRunner().invoke(cli, [*arguments, "--data", folder], input=given)
+        return answer.exit_code, answer.output
+
+    def there(self, study: Study) -> bool:
+        return self.ledger.study(study.study_id, site="local") is not None
+
+    def traces(self, *idents: str) -> list[str]:
+        """Where in ledger and store an id still stands, but for the audit and certificates."""
+        found = [key for key in self.ports.store.keys("sites/") if any(ident in key for ident in idents)]
+        with self.ledger._connections.read() as connection:
+            for table in METADATA.sorted_tables:
+                if table.name.startswith("audit"):
+                    continue
+                for row in connection.execute(table.select()):
+                    found += [table.name for ident in idents if ident in str(tuple(row))]
+        return found
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
+    deployment = Deployment(Settings(data_dir=tmp_path / "data"))
+    samples = open_ports(tmp_path / "samples")
+    samples.ledger.close()
+    yield House(deployment, dataclasses.replace(samples, store=deployment.store, ledger=deployment.ledger))
+    deployment.ledger.close()
+
+
+def test_one_patient_is_deleted_with_proof(house: House, tmp_path: Path) -> None:
+    mine = [house.study("PID 1"), house.study("PID 1", state=WorkState.FAILED)]
+    other = house.study("PID 11")
+    reader = Verdict(mine[0].study_id, time.time(), "Dr Who", Agreement.DISAGREE, Assessment.NO_FRACTURE, None, "Meier")
+    house.ledger.add_verdict(reader, site="local")
+    before = {
+        key: house.ports.store.size_bytes(key)
+        for key in house.ports.store.keys(f"sites/local/studies/{mine[0].study_id}/")
+    }
+    proof = tmp_path / "proof.json"
+    code, output = house.run("patients", "delete", "--certificate", str(proof), given="PID 1\n")
+    assert code == 0, output
+    assert "2 studies deleted" in output
+    assert house.traces(*(study.study_id for study in mine), *(study.batch_id for study in mine)) == []
+    assert house.there(other)
+    document = json.loads(proof.read_text())
+    listed = {entry["key"]: entry["size_bytes"] for study in document["studies"] for entry in study["objects"]}
+    assert before.items() <= listed.items()
+    assert sum(study["ledger_rows"].get("verdicts", 0) for study in document["studies"]) == 1
+    assert "PID 1" not in proof.read_text()
+    assert "Meier" not in proof.read_text()
+    assert house.run("patients", "check", str(proof)) == (0, "genuine\n")
+    proof.write_text(proof.read_text().replace(mine[0].study_id, "0" * 32))
+    assert house.run("patients", "check", str(proof))[0] == 1
+    deleted = [r.to_json() for r in house.ledger.audit_records("local") if '"delete"' in r.text]
+    assert {record["what"]["id"] for record in deleted} == {study.study_id for study in mine}
+    assert deleted[0]["event"] == ["110105", "DICOM Study Deleted"]
+    # A lost ledger that is made anew does not bring them back.
+    assert house.run("rebuild")[0] == 0
+    assert not any(house.there(study) for study in mine)
+
+
+def test_what_is_held_or_at_work_stays_and_is_named(house: House) -> None:
+    held, open_one, gone = house.study("P"), house.study("P", state=WorkState.OPEN), house.study("P")
+    assert house.run("retention", "hold", "--study", held.study_id, "--reason", "court order 12/3")[0] == 0
+    code, output = house.run("patients", "delete", given="P\n")
+    assert code == 1
+    assert f"left: {held.study_id}: held" in output
+    assert f"left: {open_one.study_id}: still at work" in output
+    assert (house.there(held), house.there(open_one), house.there(gone)) == (True, True, False)
+    assert house.run("retention", "release", "--study", held.study_id)[0] == 0
+    assert house.run("patients", "delete", given="P\n")[0] == 1
+    assert not house.there(held)
+
+
+def test_a_hold_on_a_patient_covers_what_comes_later(house: House) -> None:
+    assert house.run("retention", "hold", "--patient", "--reason", "trial", given="P7\n")[0] == 0
+    study = house.study("P7")
+    code, output = house.run("patients", "delete", given="P7\n")
+    assert code == 1
+    assert f"left: {study.study_id}: held with its patient" in output
+    assert "P7" not in house.run("retention", "holds")[1]
+    with house.ledger._connections.read() as connection:
+        assert "P7" not in str(connection.execute(text("SELECT * FROM holds")).all())
+
+
+def test_old_studies_go_and_held_ones_stay(tmp_path: Path, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, young = house.study(days_ago=40), house.study(days_ago=20)
+    held, waiting = house.study(days_ago=40), house.study(days_ago=40, state=WorkState.OPEN)
+    house.run("retention", "hold", "--study", held.study_id, "--reason", "claim")
+    assert house.run("retention", "run")[1] == ""
+    monkeypatch.setenv("FRACTUREAI_RETENTION__SITE_DAYS", '{"local": 30, "north": 1}')
+    assert house.run("retention", "run", "--dry-run")[1] == "local: 1 studies to delete\n"
+    code, output = house.run("retention", "run")
+    assert code == 0
+    assert "1 studies deleted" in output
+    assert [house.there(study) for study in (old, young, held, waiting)] == [False, True, True, True]
+    assert house.run("retention", "run")[1] == ""
+
+
+def test_a_batch_goes_with_its_last_study(house: House) -> None:
+    first = house.study("P1")
+    second = house.study("P2", batch_id=first.batch_id)
+    house.ports.store.put(keys.batch_json("local", first.batch_id), b"{}")
+    house.run("patients", "delete", given="P1\n")
+    assert house.ledger.batch(first.batch_id, site="local") is not None
+    house.run("patients", "delete", given="P2\n")
+    assert house.traces(second.study_id, first.batch_id) == []
+
+
+@pytest.mark.parametrize("steps", range(7))
+def test_a_deletion_that_is_cut_off_is_finished_by_the_next(
+    house: House, monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    study = house.study("P1")
+    left = [steps]
+    delete = type(house.ports.store).delete
+
+    def cut(store: Any, key: str) -> None:
+        if not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        delete(store, key)
+
+    monkeypatch.setattr(type(house.ports.store), "delete", cut)
+    house.run("patients", "delete", given="P1\n")
+    monkeypatch.undo()
+    house.run("rebuild")
+    assert house.run("patients", "delete", given="P1\n")[0] == 0
+    assert house.traces(study.study_id, study.batch_id) == []
+
+
+def test_nobody_else_is_deleted_by_a_slip(house: House) -> None:
+    study = house.study("P1")
+    assert house.run("patients", "delete", given="\n")[0] == 1
+    assert house.run("patients", "delete", given="P\n") == (0, "no study of this patient\n")
+    assert house.run("patients", "delete", "--site", "nroth", given="P1\n")[0] == 2
+    assert house.there(study)
+
+
+def test_a_backup_brings_everything_back(house: House, tmp_path: Path) -> None:
+    """As docs/privacy.md says: the ledger first, then the store and the secrets; then rebuild."""
+    early = house.study("P1")
+    reader = Verdict(early.study_id, time.time(), "Dr Who", Agreement.AGREE, None, None, "seen")
+    house.ledger.add_verdict(reader, site="local")
+    house.deployment.note_start()
+    house.deployment.seal_audit()
+    data, fresh = house.deployment.settings.data_dir, tmp_path / "fresh"
+    fresh.mkdir()
+    with sqlite3.connect(data / "ledger.sqlite") as connection:
+        connection.execute("VACUUM INTO ?", (str(fresh / "ledger.sqlite"),))
+    connection.close()
+    late = house.study("P2")
+    shutil.copytree(data / "store", fresh / "store")
+    shutil.copy(data / "audit.secret", fresh / "audit.secret")
+
+    restored = House(Deployment(Settings(data_dir=fresh)), house.ports)
+    code, output = restored.run("rebuild")
+    assert code == 0
+    assert "1 finished studies were brought back" in output
+    assert restored.there(early)
+    assert restored.there(late)
+    assert [verdict.reader for verdict in restored.ledger.verdicts(early.study_id, site="local")] == ["Dr Who"]
+    assert restored.run("audit", "verify")[0] == 0
+    result = keys.result_json("local", late.study_id)
+    assert restored.deployment.store.get(result) == house.ports.store.get(result)
+    restored.ledger.close()
