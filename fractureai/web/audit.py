@@ -24,6 +24,7 @@ _EXTENSION = "fractureai.audit"
 _SAME_LOOK_S = 60.0
 _REMEMBERED = 4096
 _OFTEN = {Act.VIEW, Act.QUERY}
+_RARE = {Act.VERDICT, Act.RETRY, Act.SIGN_IN, Act.SIGN_OUT}
 _MAX_NAME = 100
 
 
@@ -77,8 +78,9 @@ def note(act: Act, *, outcome: Outcome = Outcome.DONE, detail: str = "") -> None
         outcome=outcome,
         detail=detail,
     )
-    # A look that a power cut forgets is not worth a sync of the disk at every picture.
-    web().ports.ledger.note(event, durable=act not in _OFTEN)
+    # A sync of the disk at every look, download and file sent would cost more than the work; a killed process forgets
+    # nothing either way, only a power cut forgets the last moments.
+    web().ports.ledger.note(event, durable=act in _RARE)
 
 
 def note_refusal(detail: str, *, claimed: str = "") -> None:
