@@ -15,6 +15,7 @@ from fractureai.web import (
     api_results,
     api_uploads,
     audit,
+    deliveries,
     dicom_results,
     dicomweb,
     exports,
@@ -33,8 +34,9 @@ from fractureai.web.upload import drain
 
 __all__ = ["WebPorts", "WebSettings", "create_app"]
 
-# Each puts its addresses on the API's blueprint when it is imported.
+# Each puts its addresses on the blueprint of the API or of the pages when it is imported.
 _API = (api, api_results, api_uploads, dicom_results, exports, fhir)
+_PAGES = (pages, deliveries)
 
 _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 _CONTENT_SECURITY_POLICY = "; ".join(

@@ -62,6 +62,8 @@ DOORS: Mapping[str, Door] = {
     "pages.batch": _LOOK,
     "pages.retry_batch": _AGAIN,
     "pages.worklist": _ASK,
+    "pages.deliveries": _ASK,
+    "pages.retry_delivery": _AGAIN,
     "api.openapi": _PUBLIC,
     "api.models": _READ,
     "api.create_study": _SEND,
