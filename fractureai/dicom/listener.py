@@ -26,6 +26,7 @@ from fractureai.dicom.classes import STORAGE_CLASSES, contexts
 from fractureai.dicom.headers import NotUnderstood, belonging
 from fractureai.dicom.incoming import IncomingDataset, StreamingProvider
 from fractureai.dicom.peers import Peers
+from fractureai.dicom.recording import Recorder
 from fractureai.dicom.server import ListenerServer
 from fractureai.domain import keys
 from fractureai.domain.examinations import Arrival, Quiet, examination_id, instance_id
@@ -90,6 +91,7 @@ class Listener:
         self._ports = ports
         self._clock = clock
         self._new_id = new_id
+        self._recorder = Recorder(ports.ledger, clock, settings.site)
         # Its own log names UIDs and patients; ours says what happened by our ids.
         _config.LOG_HANDLER_LEVEL = "none"
         logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
@@ -142,6 +144,7 @@ class Listener:
         site = self._settings.peers.site_of(caller, address, default=self._settings.site)
         if site is None:
             _LOG.warning("refused an unknown caller from %s", address)
+            self._recorder.refused(caller, address)
             event.assoc.acse.send_reject(0x01, 0x01, 0x03)  # permanently: calling AE title not recognised
             event.assoc.kill()
             return
@@ -223,6 +226,7 @@ class Listener:
         )
         if not examinations.arrived(arrival, self._settings.quiet, self._ports):
             _LOG.info("instance %s came again and is not read again", arrival.instance_id)
+        self._recorder.arrived(site, arrival.caller, association.requestor.address, arrival.examination_id)
         return SUCCESS, ""
 
 
