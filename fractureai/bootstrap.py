@@ -601,6 +601,7 @@ class Deployment:
         for name in parts.get(role, ("decoder", "archives")):
             getattr(self, name)
         if role == "inference":
+            self.models.region()  # an empty folder has nothing to warm, and is no installation
             warm_up = getattr(self.models, "warm", None)
             if warm_up:
                 warm_up()

@@ -105,17 +105,18 @@ class Rounds:
 
     def run(self) -> None:
         """One round."""
-        if self._clock_was_set() or time.monotonic() >= self._mend_at_s:
-            reconcile.mend_times(self._built)
+        set_back = self._clock_was_set_back()
+        if set_back or time.monotonic() >= self._mend_at_s:
+            reconcile.mend_times(self._built, set_back=set_back)
             self._mend_at_s = time.monotonic() + _MEND_EVERY_S
         examinations.run(self._built)
         reconcile.run(self._built)
 
-    def _clock_was_set(self) -> bool:
+    def _clock_was_set_back(self) -> bool:
         offset_s = time.time() - time.monotonic()
-        stepped = abs(offset_s - self._offset_s) > _CLOCK_STEP_S
+        set_back = self._offset_s - offset_s > _CLOCK_STEP_S
         self._offset_s = offset_s
-        return stepped
+        return set_back
 
 
 def _tidy(built: Deployment, leader: Leader, stop: threading.Event) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from billiard import current_process
 from celery import Celery
-from celery.signals import heartbeat_sent, setup_logging, worker_process_init, worker_ready, worker_shutdown
+from celery.signals import heartbeat_sent, setup_logging, worker_process_init, worker_ready, worker_shutting_down
 
 from fractureai.bootstrap import ROLES, Deployment
 from fractureai.logs import configure_logging
@@ -63,14 +63,14 @@ def celery_app(role: str) -> Celery:
         try:
             built.warm(role)
         except Exception:  # whatever it is, this child cannot do its work
-            # The main process may hold a message by now; told to stop, it gives it back.
+            # The main process may hold a message by now; nobody has leased its study, so it is soon sent again.
             _LOG.exception("a part of this worker is missing; it ends, and takes no work")
             os.write(tells, b"x")
             os.kill(os.getppid(), signal.SIGTERM)
             time.sleep(_PAUSE_S)
             os._exit(CANNOT_WORK)
 
-    @worker_shutdown.connect(weak=False)
+    @worker_shutting_down.connect(weak=False)
     def say_why(**_: Any) -> None:
         with contextlib.suppress(BlockingIOError):
             if os.read(told, 1):

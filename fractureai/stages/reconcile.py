@@ -47,12 +47,16 @@ def run(ports: StagePorts) -> int:
     return sent
 
 
-def mend_times(ports: StagePorts) -> int:
-    """Make due what waits longer than anything can, because a clock was set back; returns how many."""
+def mend_times(ports: StagePorts, *, set_back: bool = False) -> int:
+    """Make due what waits longer than anything can, because a clock was set back; returns how many.
+
+    ``set_back``: it was seen to be. Then no wait longer than a lease is believed: better sent twice than late.
+    """
     policy = ports.policy
-    longest_s = max(policy.patience_s, policy.lease_s, 1.5 * policy.longest_wait_s)
+    longest_s = max(policy.patience_s, policy.lease_s, 1.5 * policy.longest_wait_s) + 60.0
     now = ports.clock()
-    mended = ports.ledger.pull_forward(now_s=now, beyond_s=now + 1.1 * longest_s + 60.0)
+    beyond_s = now + (1.5 * policy.lease_s if set_back else 1.1 * longest_s)
+    mended = ports.ledger.pull_forward(now_s=now, beyond_s=beyond_s)
     if mended:
         _LOG.warning("%d were put off beyond any wait; has a clock been set back?", mended)
     return mended

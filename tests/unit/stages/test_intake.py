@@ -240,6 +240,15 @@ def test_a_clock_that_was_set_back_holds_nothing_up(house: House) -> None:
     assert reconcile.run(house) == 1
 
 
+def test_a_clock_that_was_seen_to_be_set_back_by_minutes_holds_nothing_up_either(house: House) -> None:
+    study = house.accepted(png())
+    house.ledger.claim(study.study_id, Stage.CLASSIFY, owner="me", now_s=house.now_s, lease_s=100)
+    house.now_s -= 300.0
+    assert reconcile.mend_times(house) == 0
+    assert reconcile.mend_times(house, set_back=True) == 1
+    assert reconcile.run(house) == 1
+
+
 def test_what_was_just_sent_is_given_time_to_arrive(house: House) -> None:
     study = house.accepted(png())
     assert reconcile.run(house) == 0

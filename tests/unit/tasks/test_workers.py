@@ -46,5 +46,6 @@ def test_a_worker_whose_parts_are_missing_takes_no_work(server: redis.Redis, tmp
             process.kill()
             process.wait()
     assert "takes no work" in (tmp_path / "log").read_text(errors="replace")
-    assert queue.line().waiting == 1
+    depths = queue.depths()
+    assert depths.waiting["classify"] + depths.unacknowledged == 1
     app.close()
