@@ -143,6 +143,7 @@ def _uses(ledger: Ledger) -> list[Callable[[], object]]:
         lambda: ledger.lead("scheduler", "me", now_s=1.0, lease_s=1.0),
         lambda: ledger.due_batches(now_s=5000.0, due_before_s=5000.0, limit=50),
         ledger.open_count,
+        lambda: ledger.open_work(now_s=1e9),
         lambda: ledger.published([study_id], now_s=1.0, due_again_at_s=2.0),
         lambda: ledger.claim(study_id, Stage.DETECT, owner="b", now_s=2.0, lease_s=1.0),
         lambda: ledger.advance(held, now_s=2.0, due_at_s=9000.0),

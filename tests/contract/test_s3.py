@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import http.client
 import http.server
 import threading
@@ -13,9 +14,11 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from fractureai.domain import keys
 from fractureai.errors import BrokenDeployment, TransientFailure
 from fractureai.storage.s3 import S3Settings, S3Store
 from fractureai.storage.s3_client import Bucket
+from tests.browser.samples import View, open_app, open_ports, receive
 from tests.s3 import ACCESS_KEY, SECRET_KEY, S3Server, make_bucket
 
 _MIB = 1 << 20
@@ -232,3 +235,27 @@ def test_a_dead_server_is_heard_of_within_the_time_that_is_set() -> None:
         assert failure.value.code == "store_unavailable"
     finally:
         listening.server_close()
+
+
+@pytest.mark.parametrize("direct_download_s", [0, 60])
+def test_a_report_comes_through_the_web_or_straight_from_the_bucket(
+    s3_server: S3Server, bucket: str, tmp_path: Path, direct_download_s: int
+) -> None:
+    store = S3Store(s3_server.settings(bucket))
+    ports = dataclasses.replace(open_ports(tmp_path), store=store)
+    client = open_app(ports, direct_download_s=direct_download_s).test_client()
+    study = receive(ports, [View("hand.png")])
+    report = f"/api/v1/studies/{study.study_id}/report.pdf"
+    assert client.get(report).get_json()["code"] == "not_there_yet"
+    store.put(keys.report_pdf(study.site, study.study_id), b"%PDF")
+    answer = client.get(report)
+    if direct_download_s:
+        assert answer.status_code == 302
+        fetched = httpx.get(answer.headers["Location"], trust_env=False)
+        assert fetched.headers["Content-Type"] == "application/pdf"
+        assert fetched.content == b"%PDF"
+    else:
+        assert (answer.status_code, answer.data) == (200, b"%PDF")
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert client.get("/api/v1/studies/" + "0" * 32 + "/report.pdf").status_code == 404
+    ports.ledger.close()
