@@ -11,7 +11,8 @@ from typing import IO
 
 CHUNK_BYTES = 256 * 1024
 _MAX_HEAD_BYTES = 16 * 1024
-_MAX_BOUNDARY = 70
+# RFC 2046 allows 70; Orthanc writes 73.
+_MAX_BOUNDARY = 200
 
 
 class NotMultipart(Exception):

@@ -73,7 +73,7 @@ def test_headers_are_bounded() -> None:
     assert stream.tell() < 1_000_000
 
 
-@pytest.mark.parametrize("boundary", ["", "x" * 71, "ü"])
+@pytest.mark.parametrize("boundary", ["", "x" * 201, "ü"])
 def test_a_boundary_is_short_and_plain(boundary: str) -> None:
     with pytest.raises(NotMultipart):
         RelatedParts(io.BytesIO(b""), boundary)
