@@ -44,9 +44,10 @@ def test_a_study_goes_through_what_compose_starts(running: Composition) -> None:
     migrated = running.run("migrate")
     assert (migrated.returncode, migrated.stderr) == (0, ""), migrated.stderr
     assert migrated.stdout == "The bucket was made. Ledger and store are ready.\n"
+    # Before the web, which does not start as long as nobody could be let in.
+    key = running.run("scheduler", "keys", "create", "ward", "--scope", "submit", "--scope", "read").stdout.strip()
     for name in APPLICATION:
         running.start(name)
-    key = running.run("web", "keys", "create", "ward", "--scope", "submit", "--scope", "read").stdout.strip()
     for name in APPLICATION:
         until(lambda name=name: running.serves(name))
         until(lambda name=name: running.healthy(name), every_s=1)
