@@ -284,3 +284,10 @@ def test_an_archive_of_nothing_says_so(house: House, members: tuple[tuple[str, b
     row = house.ledger.batch(batch.batch_id, site="local")
     assert row is not None
     assert [(name, reason.code) for name, reason in row.rejected_uploads] == [("nothing.zip", "no_images")]
+
+
+def test_the_index_of_a_medium_is_left_out_by_its_name(house: House) -> None:
+    batch = house.batch(("CD/DICOMDIR", b"\0" * 128 + b"DICM"), ("CD/IM1", png()))
+    studies, rejected = intake.unpack(batch, house)
+    assert [study.label for study in studies] == ["CD/IM1"]
+    assert [(name, reason.code) for name, reason in rejected] == [("CD/DICOMDIR", "dicom_directory")]
