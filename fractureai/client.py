@@ -110,12 +110,13 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """A file the server has."""
+    """A file the server has. ``file`` is what the server calls it, which is another name where names may not stay."""
 
     number: int
     size_bytes: int
     sha256: str
     receipt: str
+    file: str
 
 
 class Client:

@@ -90,6 +90,8 @@ class ResumableUpload:
     ----------
     refused:
         After :meth:`send`: files the server does not take, with the sentence why.
+    called:
+        Names by what the server calls the files, where that is something else.
     """
 
     def __init__(
@@ -115,6 +117,7 @@ class ResumableUpload:
         self._accepted = accepted
         self._refusing = refusing
         self.refused: list[tuple[str, str]] = []
+        self.called: dict[str, str] = {}
         self._memory = (memory or memory_folder()) / f"{name or _name_of(client, files, label, sorting)}.json"
 
     def send(self, patience: Patience) -> str:
@@ -169,6 +172,8 @@ class ResumableUpload:
                         raise
                     self.refused.append((name, refused.detail))
                     self._refusing(name, refused.detail)
+            if there is not None and there.file != name:
+                self.called[there.file] = name
             self._progress(1)
             return there.receipt if there else None
 

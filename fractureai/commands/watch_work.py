@@ -98,7 +98,7 @@ class Watch:
                 sorting=self.sorting,
                 memory=self._memory / "uploads",
                 name=work["name"],
-                accepted=lambda batch_id: self._accepted(batch_id, work),
+                accepted=lambda batch_id: self._accepted(batch_id, work, upload.called),
                 refusing=lambda name, why: self._refusing(work, name, why),
             )
             self.tell(f"sending {len(there)} files")
@@ -120,9 +120,11 @@ class Watch:
             self.inbox.reject(name, why)
             self.tell(f"rejected {name}: {why}")
 
-    def _accepted(self, batch_id: str, work: dict[str, Any]) -> None:
+    def _accepted(self, batch_id: str, work: dict[str, Any], called: dict[str, str]) -> None:
         files = [name for name in work["files"] if name not in work["refused"]]
-        self._write(self._memory / "open" / f"{batch_id}.json", {"sent_as": work["name"], "files": files})
+        self._write(
+            self._memory / "open" / f"{batch_id}.json", {"sent_as": work["name"], "files": files, "called": called}
+        )
         self.tell(f"accepted: {self.client.url}/batches/{batch_id}")
 
     def _is_accepted(self, name: str) -> bool:
@@ -152,7 +154,7 @@ class Watch:
             return
         if not status.finished:
             return
-        reasons = self._reasons(batch_id, status, work["files"])
+        reasons = self._reasons(batch_id, status, work["files"], work.get("called", {}))
         for name in work["files"]:
             if name in reasons:
                 self.inbox.reject(name, reasons[name])
@@ -165,11 +167,12 @@ class Watch:
         self.tell(f"finished: {self.client.url}/batches/{batch_id}")
         path.unlink()
 
-    def _reasons(self, batch_id: str, status: BatchStatus, files: list[str]) -> dict[str, str]:
+    def _reasons(self, batch_id: str, status: BatchStatus, files: list[str], called: dict[str, str]) -> dict[str, str]:
         """Files that could not be used, with the sentence why: left out, or all of a study that nobody could read."""
         reasons: dict[str, str] = {}
         known = set(files)
-        for name, sentence in status.rejected_uploads:
+        for stored_name, sentence in status.rejected_uploads:
+            name = called.get(stored_name, stored_name)
             if sentence == REASONS["duplicate_file"]:
                 continue
             if name in known:
@@ -177,14 +180,17 @@ class Watch:
             else:
                 self.tell(f"left out: {name}: {sentence}")
         by_name: dict[str, list[str]] = {}
-        for name in files:
-            by_name.setdefault(PurePosixPath(name).name, []).append(name)
+        stored = {original: name for name, original in called.items()}
+        exactly = {stored.get(name, name): name for name in files}
+        for name, original in exactly.items():
+            by_name.setdefault(PurePosixPath(name).name, []).append(original)
         for study in self.client.studies_of(batch_id):
             if study["state"] not in {"rejected", "failed"}:
                 continue
             for image in (self.client.study(study["study_id"])["result"] or {"images": []})["images"]:
                 sentence = " ".join(reason["sentence"] for reason in image["reasons"])
-                named = [image["file"]] if image["file"] in known else by_name.get(image["file"], [])
+                said = image["file"]
+                named = [exactly[said]] if said in exactly else by_name.get(said, [])
                 if len(named) == 1:
                     reasons[named[0]] = sentence
         return reasons

@@ -6,6 +6,8 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, make_server
@@ -15,6 +17,7 @@ import pytest
 from fractureai.client import Client, Sorting
 from fractureai.commands.watch_folder import Inbox
 from fractureai.commands.watch_work import Watch
+from fractureai.domain.pseudonyms import Pseudonyms
 from fractureai.domain.reasons import Reason
 from fractureai.domain.study import WorkState
 from fractureai.errors import TransientFailure
@@ -34,15 +37,21 @@ def ports(tmp_path: Path) -> Iterator[WebPorts]:
     ports.ledger.close()
 
 
-@pytest.fixture
-def url(ports: WebPorts) -> Iterator[str]:
-    server = make_server("127.0.0.1", 0, open_app(ports, max_file_bytes=1000), handler_class=Quiet)
+@contextmanager
+def serving(app: Any) -> Iterator[str]:
+    server = make_server("127.0.0.1", 0, app, handler_class=Quiet)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+@pytest.fixture
+def url(ports: WebPorts) -> Iterator[str]:
+    with serving(open_app(ports, max_file_bytes=1000)) as url:
+        yield url
 
 
 @pytest.fixture
@@ -171,6 +180,19 @@ def test_what_cannot_be_used_goes_to_rejected_with_the_reason(
     ]
     assert "damaged or incomplete" in (folder / "rejected/broken.dcm.reason.txt").read_text()
     assert "larger than this service accepts" in (folder / "rejected/huge.dcm.reason.txt").read_text()
+
+
+def test_files_that_the_service_calls_otherwise_are_known(folder: Path, ports: WebPorts, tmp_path: Path) -> None:
+    app = open_app(replace(ports, file_name=Pseudonyms(bytes(32)).file_name))
+    with serving(app) as url:
+        watching = Watching(folder, url)
+        put(folder, "good.dcm", "broken.dcm")
+        watching.look()
+        watching.look(after_s=11)
+        (names,) = work_on(ports, unreadable=Pseudonyms(bytes(32)).file_name("local", "broken.dcm"))
+        watching.look()
+    assert not {"good.dcm", "broken.dcm"} & set(names)
+    assert inside(folder) == ["done/good.dcm", "rejected/broken.dcm", "rejected/broken.dcm.reason.txt"]
 
 
 def test_what_was_read_is_not_read_again_under_any_name(folder: Path, watching: Watching, ports: WebPorts) -> None:
