@@ -1,0 +1,87 @@
+"""``python -m tests.supply sbom`` and ``… audit``: what is in the product, and what is known of it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.supply.advisories import concerning
+from tests.supply.lock import REQUIREMENTS, read_lock
+
+_CANNOT_TELL = 3
+
+
+def main() -> int:
+    """Do it; 0 well, 1 something is known of a package, 3 nobody could be asked."""
+    parser = argparse.ArgumentParser(prog="python -m tests.supply", description=__doc__)
+    parser.add_argument("--lock", type=Path, default=REQUIREMENTS / "serve.lock")
+    commands = parser.add_subparsers(dest="command", required=True)
+    sbom = commands.add_parser("sbom", help="write a bill of materials (CycloneDX 1.6, JSON)")
+    sbom.add_argument("--out", type=Path, default=Path("sbom.cdx.json"))
+    audit = commands.add_parser("audit", help="look for known vulnerabilities")
+    audit.add_argument("--advisories", type=Path, help="a folder of OSV files instead of the network")
+    options = parser.parse_args()
+    if options.command == "sbom":
+        return write_sbom(options.lock, options.out)
+    return audit_folder(options.lock, options.advisories) if options.advisories else audit_online(options.lock)
+
+
+def write_sbom(lock: Path, out: Path) -> int:
+    """The bill of materials of a lock, the same bytes for the same lock."""
+    words = ["requirements", str(lock), "--output-reproducible", "--short-PURLs", "--of", "JSON", "-o", str(out)]
+    project = ["--pyproject", str(REQUIREMENTS.parent / "pyproject.toml")]
+    command = [sys.executable, "-m", "cyclonedx_py", *words, *project]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        print(done.stderr, file=sys.stderr)
+    else:
+        print(f"{out}: {len(json.loads(out.read_text())['components'])} packages")
+    return done.returncode
+
+
+def audit_folder(lock: Path, folder: Path) -> int:
+    """Hold a lock against advisories on disk."""
+    if not any(folder.rglob("*.json")):
+        print(f"There is no advisory in {folder}; unpack OSV's export for PyPI there.", file=sys.stderr)
+        return _CANNOT_TELL
+    packages = read_lock(lock)
+    found = list(concerning(packages, folder))
+    for package, advisory, summary in found:
+        print(f"{package.name} {package.version}: {advisory} {summary}")
+    print(f"{len(found)} advisories concern {len(packages)} packages.")
+    return int(bool(found))
+
+
+def audit_online(lock: Path) -> int:
+    """Ask the public database by pip-audit; say so where it cannot be reached."""
+    words = ["-r", str(lock), "--disable-pip", "--require-hashes", "--progress-spinner", "off", "--format", "json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pip_audit", *words], check=False, capture_output=True, text=True, timeout=600
+    )
+    try:
+        told = json.loads(done.stdout)["dependencies"]
+    except (ValueError, KeyError):
+        told = []
+    asked = [entry for entry in told if "skip_reason" not in entry]
+    for entry in asked:
+        for known in entry["vulns"]:
+            mended = ", ".join(known["fix_versions"]) or "nothing yet"
+            mended = ", ".join(known["fix_versions"]) or "nothing yet"
+            print(f"{entry['name']} {entry['version']}: {known['id']}, mended in {mended}")
+    vulnerable = [entry for entry in asked if entry["vulns"]]
+    if len(asked) < len(read_lock(lock)) * 0.9:
+        print(
+            f"Not audited: the public database answered for {len(asked)} of {len(read_lock(lock))} packages. Ask again "
+            "with the network, or give advisories by --advisories FOLDER.",
+            file=sys.stderr,
+        )
+        return int(bool(vulnerable)) or _CANNOT_TELL
+    print(f"{len(vulnerable)} of {len(asked)} packages have known vulnerabilities.")
+    return int(bool(vulnerable))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
