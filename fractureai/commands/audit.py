@@ -33,7 +33,10 @@ def verify(context: click.Context, site: str | None, data_dir: Path | None) -> N
     """
     faulty = 0
     with opened(data_dir) as deployment:
-        for name in sites_of(deployment, site):
+        sites = sites_of(deployment, site)
+        if not sites:
+            click.echo("no records: is this the right data folder?", err=True)
+        for name in sites:
             check = check_site_of(deployment, name)
             for fault in check.faults:
                 click.echo(f"{name}: {fault}")
