@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
+from fractureai.access.gate import AccessGate
+from fractureai.access.limits import Budgets, Limiter, budgets_of
 from fractureai.web.app import WebPorts
 from fractureai.web.openapi import document
 from tests.browser.samples import View, add, open_app, open_ports
@@ -60,3 +63,17 @@ def test_no_answer_is_undocumented(tmp_path: Path, method: str, path: str) -> No
 
     check()
     ports.ledger.close()
+
+
+def test_a_service_that_asks_says_what_each_call_takes(tmp_path: Path) -> None:
+    ports = open_ports(tmp_path)
+    gate = AccessGate(ports.ledger, Limiter(budgets_of(Budgets())))
+    paths = open_app(dataclasses.replace(ports, access=gate)).test_client().get("/api/v1/openapi.json").json["paths"]
+    ports.ledger.close()
+    asked = {
+        (path, method): operation.get("security") for path, item in paths.items() for method, operation in item.items()
+    }
+    assert all(asked.values())
+    assert asked["/api/v1/studies", "post"] == [{"key": ["submit"]}, {"session": ["submit"]}]
+    assert asked["/api/v1/studies/{study_id}/report.pdf", "get"] == [{"key": ["read"]}, {"session": ["read"]}]
+    assert "401" in paths["/api/v1/studies"]["get"]["responses"]
