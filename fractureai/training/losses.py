@@ -13,11 +13,14 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
+from fractureai.training.pictures import NO_REGION
+
 LABEL_SMOOTHING = 0.06
 REGION_SMOOTHING = 0.05
 FOCUS = 2.0
 FRACTURE_SHARE = 0.6
 NOT_COUNTED = -1.0
+_NEVER = -1e4
 
 
 def region_targets(
@@ -26,8 +29,17 @@ def region_targets(
     """Spread ``values`` ``(N, …)`` over heads: ``(N, …, regions)``, ``NOT_COUNTED`` for the other regions' heads."""
     spread = np.full((*values.shape, regions), NOT_COUNTED, np.float32)
     for number, own in enumerate(region):
-        spread[number, ..., own] = values[number]
+        if own != NO_REGION:
+            spread[number, ..., own] = values[number]
     return spread
+
+
+def region_shares(region: npt.NDArray[np.int32], regions: int) -> npt.NDArray[np.float32]:
+    """Targets ``(N, R)`` of the region head: 1 for the region; all alike for what is no limb."""
+    shares = np.full((len(region), regions), 1 / regions, np.float32)
+    known = region != NO_REGION
+    shares[known] = np.eye(regions, dtype=np.float32)[region[known]]
+    return shares
 
 
 @keras.saving.register_keras_serializable(package="fractureai")
@@ -55,6 +67,22 @@ class BoxLoss(keras.losses.Loss):
         marked = ops.maximum(ops.sum(target * counted), 4.0)
         pictures = ops.cast(ops.shape(y_pred)[0], y_pred.dtype)
         return ops.sum(focal, axis=(1, 2, 3)) * pictures / marked
+
+
+@keras.saving.register_keras_serializable(package="fractureai")
+class OutsideLoss(keras.losses.Loss):
+    """How much of the fracture logit comes from outside the boxes: minus the log of the softmax's share inside.
+
+    0 for pictures without a marked fracture.
+    """
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """``(N, h, w, R)`` targets (1, 0 or not counted) and logits to ``(N,)``."""
+        axes = (1, 2, 3)
+        marked = ops.any(y_true > 0, axis=axes)
+        counted = ops.logsumexp(ops.where(y_true >= 0, y_pred, _NEVER), axis=axes)
+        inside = ops.logsumexp(ops.where(y_true > 0, y_pred, _NEVER), axis=axes)
+        return ops.where(marked, counted - inside, 0.0)
 
 
 def region_loss() -> keras.losses.Loss:

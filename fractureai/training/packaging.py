@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from fractureai.domain.card import parse_card
 from fractureai.inference.scope import ScopeModel, save_scope
 from fractureai.training import export
 from fractureai.training import network as net
+from fractureai.training.datasets.values import SPLITS, Dataset
 
 SCOPE_FILE = "scope.npz"
 _INTENDED = {
@@ -34,7 +36,8 @@ _LIMITS = [
 class Package:
     """What is known of a model when its weights are ready.
 
-    ``region`` is ``None`` for the classifier of regions. ``training`` and ``images`` go into the card as they are.
+    ``region`` is ``None`` for the classifier of regions. ``training`` and ``images`` go into the card as they are,
+    ``limits`` behind those that hold for every model of this recipe.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Package:
     data_citation: str = export.CITATION
     data_licence: str = "CC BY 4.0"
     images: Mapping[str, int] = field(default_factory=dict)
+    limits: tuple[str, ...] = ()
     training: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -75,6 +79,14 @@ def package(weights: Path, what: Package, folder: Path) -> Path:
     return target
 
 
+def image_counts(dataset: Dataset, region: str | None) -> dict[str, int]:
+    """How many images each part holds, for the card: by region, or of one region by label."""
+    own = [sample for sample in dataset.samples if region in (None, sample.region)]
+    kinds = dataset.regions if region is None else ("normal", "fractured")
+    found = Counter((sample.split, sample.region if region is None else kinds[sample.fractured]) for sample in own)
+    return {f"{split} {kind}": found[split, kind] for split in SPLITS for kind in kinds}
+
+
 def _card(what: Package) -> dict[str, Any]:
     card: dict[str, Any] = {
         "schema_version": 1,
@@ -86,14 +98,17 @@ def _card(what: Package) -> dict[str, Any]:
         "classes": list(what.classes),
         "input": {"size_px": what.size_px, "fit": "letterbox", "test_time_flip": what.test_time_flip},
         "intended_use": _INTENDED[what.task],
-        "limits": _LIMITS,
+        "limits": [*_LIMITS, *what.limits],
         "licence": what.licence,
         "data": {
             "name": what.data_name,
             "citation": what.data_citation,
             "licence": what.data_licence,
             "images": dict(what.images),
-            "remarks": ["Phantoms drawn by this product were added to the training pictures."],
+            "remarks": [
+                "Phantoms drawn by this product, and drawn pictures that are no limbs, were added to the training "
+                "pictures.",
+            ],
         },
         "training": dict(what.training),
         "metrics": {},

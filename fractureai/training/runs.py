@@ -44,6 +44,12 @@ class RunFolder:
         write_whole(path / CONFIG, json.dumps(record, indent=2) + "\n")
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """What the run was begun with, as plain JSON values."""
+        settings: dict[str, Any] = json.loads((self.path / CONFIG).read_text(encoding="utf-8"))["settings"]
+        return settings
+
+    @property
     def state(self) -> dict[str, Any]:
         """What :meth:`remember` wrote last; empty for a new run."""
         path = self.path / STATE

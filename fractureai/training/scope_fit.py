@@ -56,10 +56,10 @@ class Shape:
 
 SHAPES: tuple[Shape, ...] = tuple(
     Shape(components, residual, length, contrast)
-    for components in (16, 32, 64, 128)
+    for components in (16, 32, 64)
     for residual in (False, True)
     for length in (False, True)
-    for contrast in (0.0, 1.0, 2.0)
+    for contrast in (0.0, 2.0, 4.0)
 )
 
 
@@ -71,8 +71,34 @@ class Exposure:
     kinds: tuple[str, ...]
 
 
-def fit_scope(known: Floats, shape: Shape, exposure: Exposure | None = None, seed: int = 0) -> ScopeModel:
+@dataclass(frozen=True, slots=True, eq=False)
+class Spectrum:
+    """Described features of known limbs ``(n, D)``, less their mean ``(D,)``, with singular values and row vectors."""
+
+    mean: Floats
+    centred: Floats
+    singular: Floats
+    rows: Floats
+
+    @classmethod
+    def of(cls, known: Floats, shape: Shape) -> Spectrum:
+        """Decompose ``(n, F)`` features; of the shape only the length counts."""
+        unit = described(known, _LENGTH_WEIGHT if shape.length else 0.0)
+        mean = unit.mean(axis=0)
+        _, singular, rows = np.linalg.svd(unit - mean, full_matrices=False)
+        return cls(mean, unit - mean, singular, rows)
+
+
+def fit_scope(
+    known: Floats,
+    shape: Shape,
+    exposure: Exposure | None = None,
+    seed: int = 0,
+    spectrum: Spectrum | None = None,
+) -> ScopeModel:
     """Fit the score on ``(n, F)`` features of known limb radiographs; ``seed`` draws the bank where they are many.
+
+    ``spectrum`` is that of ``known``, where several shapes are tried on it.
 
     Raises
     ------
@@ -80,28 +106,27 @@ def fit_scope(known: Floats, shape: Shape, exposure: Exposure | None = None, see
         If there are too few images for the components.
     """
     weight = _LENGTH_WEIGHT if shape.length else 0.0
-    unit = described(known, weight)
-    kept = min(shape.components, len(unit) - 1, unit.shape[1])
+    kept = min(shape.components, len(known) - 1, known.shape[1] + int(shape.length))
     if kept < 2:
         raise BrokenDeployment(f"a scope rule needs more than {len(known)} known images")
-    mean = unit.mean(axis=0)
-    _, singular, rows = np.linalg.svd(unit - mean, full_matrices=False)
-    deviation = np.maximum(singular[:kept] / math.sqrt(len(unit) - 1), 1e-6)
-    axes = rows[:kept].T
+    found = spectrum or Spectrum.of(known, shape)
+    mean, centred = found.mean, found.centred
+    deviation = np.maximum(found.singular[:kept] / math.sqrt(len(centred) - 1), 1e-6)
+    axes = found.rows[:kept].T
     basis = axes / deviation / math.sqrt(kept)
-    left_over = (unit - mean) - ((unit - mean) @ axes) @ axes.T
+    left_over = centred - (centred @ axes) @ axes.T
     usual = float(np.linalg.norm(left_over, axis=1).mean())
     if shape.contrast and exposure is not None:
-        closer = shape.contrast * contrasts(unit - mean, described(exposure.features, weight) - mean, exposure.kinds)
+        closer = shape.contrast * contrasts(centred, described(exposure.features, weight) - mean, exposure.kinds)
         basis = np.concatenate([basis, closer], axis=1)
         # They take nothing away from what the principal components leave over.
         axes = np.concatenate([axes, np.zeros_like(closer)], axis=1)
-    chosen = np.random.default_rng(seed).permutation(len(unit))[:_MAX_BANK]
+    chosen = np.random.default_rng(seed).permutation(len(centred))[:_MAX_BANK]
     return ScopeModel(
         mean=mean.astype(np.float32),
         basis=basis.astype(np.float32),
         axes=axes.astype(np.float32),
-        bank=((unit[chosen] - mean) @ basis).astype(np.float32),
+        bank=(centred[chosen] @ basis).astype(np.float32),
         neighbours=min(_NEIGHBOURS, len(chosen)),
         residual_scale=usual if shape.residual and usual > 1e-6 else math.inf,
         length_weight=weight,
@@ -145,9 +170,12 @@ def choose_shape(
     shapes: Sequence[Shape] = SHAPES,
 ) -> Shape:
     """The shape whose score parts held-out limb radiographs best from foreign pictures; the smaller one on a tie."""
+    spectra: dict[bool, Spectrum] = {}
 
     def parting(shape: Shape) -> tuple[float, int, bool, bool, float]:
-        model = fit_scope(known, shape, exposure)
+        if shape.length not in spectra:
+            spectra[shape.length] = Spectrum.of(known, shape)
+        model = fit_scope(known, shape, exposure, spectrum=spectra[shape.length])
         scores = np.concatenate([model.score(held_out), model.score(foreign)])
         labels = np.repeat([1, 0], [len(held_out), len(foreign)])
         parted = round(auc(labels, scores), 4)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fractureai.errors import BrokenDeployment
+
+if TYPE_CHECKING:  # Keras and OpenCV are loaded by the commands that need them.
+    from fractureai.training.batches import BalancedSource
+    from fractureai.training.datasets.values import Dataset
+    from fractureai.training.initial import InitialWeights
+    from fractureai.training.runs import RunFolder
+    from fractureai.training.schedule import Stage
 
 DEFAULT_SIZE_PX = 224
 
@@ -131,36 +139,72 @@ def _run(task_name: str, region_name: str | None, options: dict[str, Any]) -> No
     "which the backbone is taken.",
 )
 @click.option("--seed", default=0, show_default=True)
+@click.option(
+    "--engine",
+    type=click.Choice(["native", "keras"]),
+    default="native",
+    show_default=True,
+    help="native: fast on a CPU with AVX2 or AVX-512 BF16 (extra `train-native`); keras: for GPUs, on any back end.",
+)
 def shared(data: Path, out: Path, size: int, steps: tuple[int, int, int], **options: Any) -> None:  # fmt: skip
-    """Train one backbone on all regions, fast on a CPU with AVX2 or AVX-512 BF16 (extra `train-native`).
+    """Train one backbone on all regions at once: what the shipped models are made of.
 
     Leaves region.h5 and fracture-<region>.h5, weights of the shipped networks, in the run folder.
     """
-    from fractureai.training.batches import BalancedSource, as_served
+    from fractureai.training.batches import BalancedSource
     from fractureai.training.datasets.opening import open_dataset
-    from fractureai.training.native.shared import export_parts, train_shared
-    from fractureai.training.native.stages import growing
+    from fractureai.training.initial import read_initial
     from fractureai.training.pictures import kept_phantoms, load_pictures, strangers
     from fractureai.training.runs import RunFolder
+    from fractureai.training.schedule import growing
 
-    initial = None if options["init"] == "none" else Path(options["init"])
-    if initial is not None and not initial.exists():
-        raise BrokenDeployment(f"there is no {initial} to start from; use --init none to start from scratch")
     everything = open_dataset(data)
     dataset = everything.split(*options["splits"].split(","))
     regions, seed = list(dataset.regions), options["seed"]
+    initial = None if options["init"] == "none" else read_initial(_existing(options["init"]), regions)
     facts = {"task": "shared", "data": data.name, "size": size, "steps": steps, "regions": regions, **options}
     run = RunFolder(out, facts)
     phantoms = kept_phantoms(out / "phantoms.npz", regions, options["phantoms"], seed)
     pictures = load_pictures(dataset, regions)
     foreign = strangers(pictures, options["foreign"], seed)
     source = BalancedSource(pictures, phantoms, foreign, seed=seed, extra_every=options["phantom_every"])
-    held_out = load_pictures(everything.split("val"), regions)
-    watched = as_served(held_out, size) if held_out and "val" not in options["splits"] else None
     stages = growing(size, steps, options["batch_size"])
-    network = train_shared(source, regions, stages, run, watched, seed, initial)
-    for path in export_parts(network, regions, out):
+    if options["engine"] == "keras":
+        from fractureai.training import fit_shared
+
+        network = fit_shared.train_shared(source, regions, stages, run, initial, seed)
+        paths = fit_shared.export_parts(network, regions, out)
+    else:
+        paths = _train_native(everything, source, stages, run, initial)
+    for path in paths:
         click.echo(str(path))
+
+
+def _train_native(
+    everything: Dataset,
+    source: BalancedSource,
+    stages: Sequence[Stage],
+    run: RunFolder,
+    initial: InitialWeights | None,
+) -> list[Path]:
+    """Train with this package's own kernels; ``val`` is looked at where it is not learnt from."""
+    from fractureai.training.batches import as_served
+    from fractureai.training.native.shared import export_parts, train_shared
+    from fractureai.training.pictures import load_pictures
+
+    options = run.settings
+    regions, held_out = options["regions"], load_pictures(everything.split("val"), options["regions"])
+    watched = as_served(held_out, options["size"]) if held_out and "val" not in options["splits"] else None
+    return export_parts(
+        train_shared(source, regions, stages, run, watched, options["seed"], initial), regions, run.path
+    )
+
+
+def _existing(choice: str) -> Path:
+    path = Path(choice)
+    if not path.exists():
+        raise BrokenDeployment(f"there is no {path} to start from; use --init none to start from scratch")
+    return path
 
 
 @train.command()
@@ -181,12 +225,15 @@ def shared(data: Path, out: Path, size: int, steps: tuple[int, int, int], **opti
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Run folder whose settings go into the card.",
 )
+@click.option("--data", type=click.Path(exists=True, path_type=Path), help="What it learnt from: counts for the card.")
+@click.option("--limit", "limits", multiple=True, help="A sentence to add to the card's limits; may be repeated.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("models"), show_default=True)
 def package(weights: Path, name: str, region_name: str | None, classes: str, **options: Any) -> None:  # fmt: skip
     """Turn WEIGHTS into a folder of models: OpenVINO graph, Keras weights, card without figures."""
     import json
 
-    from fractureai.training.packaging import Package
+    from fractureai.training.datasets.opening import open_dataset
+    from fractureai.training.packaging import Package, image_counts
     from fractureai.training.packaging import package as write
     from fractureai.training.runs import CONFIG
 
@@ -198,6 +245,8 @@ def package(weights: Path, name: str, region_name: str | None, classes: str, **o
         size_px=options["size"],
         region=region_name,
         test_time_flip=options["flip"],
+        limits=options["limits"],
+        images=image_counts(open_dataset(options["data"]), region_name) if options["data"] else {},
         training=_told(json.loads((described / CONFIG).read_text(encoding="utf-8"))) if described else {},
     )
     click.echo(str(write(weights, what, options["out"])))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,9 @@ import numpy as np
 import torch
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own custom
 
-from fractureai.training.augment import FRACTURE, UNSURE, Recipe
+from fractureai.training.augment import FRACTURE, UNSURE
 from fractureai.training.batches import BalancedSource, Batch
+from fractureai.training.initial import InitialWeights
 from fractureai.training.losses import FOCUS, FRACTURE_SHARE, LABEL_SMOOTHING, REGION_SMOOTHING
 from fractureai.training.native.kernels import keep_memory
 from fractureai.training.native.network import Backbone, SharedNetwork, Weights, keras_weights
@@ -28,6 +28,7 @@ from fractureai.training.native.starting import start_from
 from fractureai.training.native.watching import measure
 from fractureai.training.pictures import NO_REGION
 from fractureai.training.runs import RunFolder
+from fractureai.training.schedule import Stage
 
 CHECKPOINT = "checkpoint.pt"
 # Of the parts of the loss, in the order of _losses.
@@ -40,30 +41,6 @@ _LOOK_EVERY = 200
 _MUON_GAIN = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """A stretch of training at one size.
-
-    Attributes
-    ----------
-    recipe:
-        What the pictures undergo.
-    steps, batch_size, rate:
-        Length and highest learning rate.
-    decay:
-        Let the rate fall along a cosine to 1 % (last stage), instead of keeping it.
-    average:
-        Decay of the moving average of the weights; the average is what is shipped.
-    """
-
-    recipe: Recipe
-    steps: int
-    batch_size: int
-    rate: float
-    decay: bool = False
-    average: float = 0.997
-
-
 def train_shared(
     source: BalancedSource,
     regions: Sequence[str],
@@ -71,12 +48,12 @@ def train_shared(
     run: RunFolder,
     held_out: Batch | None = None,
     seed: int = 0,
-    initial: Path | None = None,
+    initial: InitialWeights | None = None,
 ) -> SharedNetwork:
     """Run the stages, or what is left of them, and return the averaged network in evaluation mode.
 
     ``held_out`` is only looked at: every two hundred steps its measures go into the log. ``initial`` is where a new
-    training starts (:func:`fractureai.training.native.starting.start_from`); ``None`` is from scratch.
+    training starts; ``None`` is from scratch.
     """
     torch.manual_seed(seed)
     keep_memory()

@@ -174,7 +174,7 @@ def test_calibrate_takes_held_out_logits_of_training(drawn, models, tmp_path):
 
 def test_fit_scope_writes_the_rule_and_its_figures(drawn, models, tmp_path):
     shutil.copy(models / "region" / "scope.npz", tmp_path / "before.npz")
-    told = _run(fit_scope_command, "--data", drawn, "--models", models, "--variants", 4)
+    told = _run(fit_scope_command, "--data", drawn, "--models", models, "--variants", 4, "--exposure", 2)
     card = _read(models, "region")
     assert (models / "region" / "scope.npz").read_bytes() != (tmp_path / "before.npz").read_bytes()
     assert card.metrics["scope"]["auc"] > 0.9

@@ -87,6 +87,12 @@ def test_a_killed_run_goes_on_where_it_stood(tmp_path: Path, monkeypatch: pytest
     assert (run.path / runs.WEIGHTS).is_file()
 
 
+def test_a_start_that_does_not_exist_is_told(tmp_path: Path) -> None:
+    arguments = ["shared", "--data", str(_tree(tmp_path)), "--out", str(tmp_path / "run"), "--init", "nowhere"]
+    with pytest.raises(BrokenDeployment, match="no nowhere to start from"):
+        CliRunner().invoke(train, arguments, catch_exceptions=False)
+
+
 def test_another_configuration_is_refused(tmp_path: Path) -> None:
     runs.RunFolder(tmp_path, {"seed": 1})
     with pytest.raises(BrokenDeployment, match="seed"):

@@ -19,12 +19,14 @@ from fractureai.errors import BrokenDeployment  # noqa: E402
 from fractureai.training import network as net  # noqa: E402
 from fractureai.training.augment import Recipe  # noqa: E402
 from fractureai.training.batches import BalancedSource  # noqa: E402
+from fractureai.training.initial import read_initial  # noqa: E402
 from fractureai.training.native.network import BatchNorm, SharedNetwork  # noqa: E402
 from fractureai.training.native.operations import DepthwiseConv, SqueezeExcite, activation_type  # noqa: E402
-from fractureai.training.native.shared import CHECKPOINT, Stage, export_parts, train_shared  # noqa: E402
+from fractureai.training.native.shared import CHECKPOINT, export_parts, train_shared  # noqa: E402
 from fractureai.training.native.starting import start_from  # noqa: E402
 from fractureai.training.pictures import Picture, strangers  # noqa: E402
 from fractureai.training.runs import RunFolder  # noqa: E402
+from fractureai.training.schedule import Stage  # noqa: E402
 
 # Relative, of bf16's eight bits and of float32.
 ROUNDING = {torch.bfloat16: 5e-3, torch.float32: 2e-6}[activation_type()]
@@ -133,7 +135,7 @@ def test_a_warm_start_takes_over_features_and_heads(tmp_path: Path) -> None:
     trained(images)  # Statistics other than those of a new network.
     export_parts(trained, ("elbow", "hand"), tmp_path)
     dense = other.dense.weight.detach().clone()
-    start_from(other, tmp_path, ("elbow", "hand"))
+    start_from(other, read_initial(tmp_path, ("elbow", "hand")), ("elbow", "hand"))
     assert _far(_pooled(other, images), _pooled(trained, images)) < 1e-5
     torch.testing.assert_close(other.fracture.weight, trained.fracture.weight)
     torch.testing.assert_close(other.region.bias, trained.region.bias)
@@ -150,7 +152,7 @@ def test_a_warm_start_finds_packaged_classes_by_name(tmp_path: Path) -> None:
         (flat / f"{name}.h5").rename(tmp_path / "models" / name / "weights.h5")
     (tmp_path / "models" / "region" / "card.json").write_text('{"classes": ["elbow", "hand"]}')
     kept = other.fracture.weight[1].detach().clone()
-    start_from(other, tmp_path / "models", ("hand", "wrist"))
+    start_from(other, read_initial(tmp_path / "models", ("hand", "wrist")), ("hand", "wrist"))
     torch.testing.assert_close(other.region.weight[0], trained.region.weight[1])
     torch.testing.assert_close(other.fracture.weight[0], trained.fracture.weight[1])
     torch.testing.assert_close(other.fracture.weight[1], kept)
@@ -159,22 +161,17 @@ def test_a_warm_start_finds_packaged_classes_by_name(tmp_path: Path) -> None:
 def test_a_single_file_gives_the_backbone(tmp_path: Path) -> None:
     trained, other = SharedNetwork(1), SharedNetwork(2)
     (region, _) = export_parts(trained, ("elbow",), tmp_path)
-    start_from(other, region, ("elbow", "hand"))
+    start_from(other, read_initial(region, ("elbow", "hand")), ("elbow", "hand"))
     torch.testing.assert_close(other.backbone.top.weight, trained.backbone.top.weight)
 
 
-def test_what_cannot_be_started_from_is_told(tmp_path: Path) -> None:
-    network = SharedNetwork(2)
-    with pytest.raises(BrokenDeployment, match=r"neither region/weights\.h5 nor region\.h5"):
-        start_from(network, tmp_path, ("elbow", "hand"))
-    damaged = tmp_path / "damaged.h5"
-    damaged.write_bytes(b"no weights")
-    with pytest.raises(BrokenDeployment, match="cannot be read"):
-        start_from(network, damaged, ("elbow", "hand"))
-    export_parts(SharedNetwork(2), ("elbow", "hand"), tmp_path)
-    other = tmp_path / "other"
-    other.mkdir()
-    export_parts(SharedNetwork(2), ("elbow", "hand"), other)
-    (other / "fracture-hand.h5").replace(tmp_path / "fracture-hand.h5")
-    with pytest.raises(BrokenDeployment, match="do not share one backbone"):
-        start_from(network, tmp_path, ("elbow", "hand"))
+def test_weights_of_another_shape_are_told(tmp_path: Path) -> None:
+    network = SharedNetwork(1)
+    (region, _) = export_parts(network, ("elbow",), tmp_path)
+    initial = read_initial(region, ("elbow",))
+    initial.backbone["top_bn/gamma"] = np.zeros(3, np.float32)
+    with pytest.raises(BrokenDeployment, match="top_bn/gamma to start from is"):
+        start_from(network, initial, ("elbow",))
+    del initial.backbone["stem_conv/kernel"]
+    with pytest.raises(BrokenDeployment, match="have no stem_conv/kernel"):
+        start_from(network, initial, ("elbow",))

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from fractureai.errors import BrokenDeployment
+from fractureai.training.exposure import exposure_pictures, inverted
 from fractureai.training.out_of_scope import dicom_pictures, drawn_pictures, photographs
 from fractureai.training.scope_fit import (
     SHAPES,
+    Exposure,
     Readings,
     Shape,
     accepted_by_kind,
@@ -72,6 +74,39 @@ def test_the_length_of_the_features_tells_flat_pictures():
     assert shape.length
     model = fit_scope(_limbs(0), shape)
     assert model.score(_limbs(1)).min() > model.score(flat).max()
+
+
+def _close_by(seed, images=60):
+    """Limbs but for a small change of a few features: what principal components overlook."""
+    changed = _limbs(seed, images)
+    changed[:, :3] += 0.5
+    return changed
+
+
+def test_drawn_foreign_pictures_show_where_to_look():
+    shown = Exposure(_close_by(6), ("chest",) * 60)
+    plain, closer = (Shape(16, residual=False, contrast=contrast) for contrast in (0.0, 2.0))
+    assert choose_shape(_limbs(0), _limbs(1), _close_by(7), shown, (plain, closer)) == closer
+    model = fit_scope(_limbs(0), closer, shown)
+    limits = choose_limits(model, _readings(_limbs(1)), accept=0.97)
+    told = describe(model, limits, _readings(_limbs(3)), _readings(_close_by(8)))
+    assert told["accepted"] > 0.9
+    assert told["foreign_accepted"] < 0.2
+
+
+def test_no_contrast_is_chosen_without_drawn_foreign_pictures():
+    assert choose_shape(_limbs(0), _limbs(1), _close_by(7)).contrast == 0.0
+
+
+def test_exposure_pictures_are_grey_and_repeatable():
+    first, again = (list(exposure_pictures(1, seed=4)) for _ in range(2))
+    assert [kind for kind, _ in first][:2] == ["chest", "clouds"]
+    assert len({kind for kind, _ in first}) == len(first)
+    for (_, one), (_, two) in zip(first, again, strict=True):
+        assert one.dtype == np.uint8
+        assert one.ndim == 2
+        np.testing.assert_array_equal(one, two)
+    assert next(inverted([np.full((2, 2), 55, np.uint8)]))[1].tolist() == [[200, 200], [200, 200]]
 
 
 def test_too_few_images_cannot_make_a_rule():

@@ -3,10 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from fractureai.training.augment import Recipe
-from fractureai.training.native.shared import Stage
 from fractureai.training.network import STRIDE_PX
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A stretch of training at one size.
+
+    Attributes
+    ----------
+    recipe:
+        What the pictures undergo.
+    steps, batch_size, rate:
+        Length and highest learning rate.
+    decay:
+        Let the rate fall along a cosine to 1 % (last stage), instead of keeping it.
+    average:
+        Decay of the moving average of the weights; the average is what is shipped.
+    """
+
+    recipe: Recipe
+    steps: int
+    batch_size: int
+    rate: float
+    decay: bool = False
+    average: float = 0.997
 
 
 def growing(size_px: int, steps: Sequence[int], batch_size: int) -> list[Stage]:
