@@ -7,13 +7,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: demo test lint unit bench chaos lock clean help
+.PHONY: demo test lint unit bench chaos fuzz sbom audit lock clean help
 
 help:
 	@echo "make demo   set up .venv and run the whole service once on phantoms"
 	@echo "make test   set up .venv and run every check and test"
 	@echo "make bench  measure the service against the same work in one process and a plain web handler"
 	@echo "make chaos  kill, starve and confuse the service at random and prove that nothing accepted was lost"
+	@echo "make fuzz   feed every reader of foreign files what it does not expect; MINUTES=60 of each"
+	@echo "make sbom   list what a serving machine installs (CycloneDX); make audit: known weaknesses in it"
 	@echo "make lock   renew requirements/*.lock from pyproject.toml"
 
 demo: $(VENV)/serve.stamp
@@ -37,10 +39,19 @@ bench: $(VENV)/dev.stamp
 chaos: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.chaos $(CHAOS)
 
+fuzz: $(VENV)/dev.stamp
+	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),60)
+
+sbom: $(VENV)/dev.stamp
+	$(BIN)/python -m tests.supply sbom
+
+audit: $(VENV)/dev.stamp
+	$(BIN)/python -m tests.supply audit
+
 lock:
 	uv pip compile pyproject.toml --extra train --extra postgresql --extra dev --universal --python-version 3.11 \
 	  --generate-hashes --no-header --no-emit-package fractureai --quiet --output-file requirements/dev.lock
-	uv pip compile pyproject.toml --extra build --universal --python-version 3.11 \
+	uv pip compile pyproject.toml --extra build --extra postgresql --universal --python-version 3.11 \
 	  --generate-hashes --no-header --constraint requirements/dev.lock --quiet --output-file requirements/serve.lock
 
 clean:
