@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
-from xml.etree import ElementTree as Xml
+from xml.etree import ElementTree as Xml  # to write with; nothing is parsed
 
 from fractureai.domain.audit import AuditRecord
 from fractureai.errors import TransientFailure

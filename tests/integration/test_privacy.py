@@ -50,7 +50,7 @@ def test_nothing_the_service_writes_names_a_patient(service: Service, tmp_path: 
     files = {f"{name}-{way or 'good'}.dcm": marked(900 + n, break_it=way) for n, way in enumerate(ways)}
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr(f"{PATIENT[0]}/{name}.dcm", marked(950))
+        archive.writestr(f"{name}-folder/{name}.dcm", marked(950))
         archive.writestr(f"../{name}.dcm", marked(951))
         archive.writestr(f"{name}.txt", b"nothing")
     files[f"{name}.zip"] = packed.getvalue()

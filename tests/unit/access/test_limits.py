@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
 import pytest
+import redis
 
 from fractureai.access.limits import Budgets, Limiter, budgets_of
+from fractureai.embedded.redis import find_redis_server, redis_command
+from tests.integration.waiting import until
 
 _FEW = Budgets("3/hour", "3/hour", "3/hour", "3/hour")
 
@@ -31,3 +39,24 @@ def test_without_redis_this_process_counts(url: str, caplog: pytest.LogCaptureFi
 def test_what_is_no_budget(text: str) -> None:
     with pytest.raises(ValueError, match=r".*"):
         budgets_of(Budgets(key=text))
+
+
+def test_processes_share_a_budget_in_redis() -> None:
+    """A real Redis, and two limiters as two processes have them; no address stands in it."""
+    folder = Path(tempfile.mkdtemp(prefix="fai-"))
+    server = subprocess.Popen(
+        redis_command(find_redis_server(), folder / "redis.sock", folder), stdout=subprocess.DEVNULL
+    )
+    try:
+        until(lambda: (folder / "redis.sock").exists())
+        url = f"redis+socket://{folder / 'redis.sock'}"
+        one, other = (Limiter(budgets_of(_FEW), url, "test:") for _ in range(2))
+        taken = [limiter.over("address", ["192.0.2.77"]) is None for limiter in (one, other, one, other)]
+        assert taken == [True, True, True, False]
+        keys = redis.Redis(unix_socket_path=str(folder / "redis.sock")).keys()
+        assert keys
+        assert all(key.startswith(b"test:limits") and b"192.0.2" not in key for key in keys)
+    finally:
+        server.terminate()
+        server.wait()
+        shutil.rmtree(folder)
