@@ -70,7 +70,8 @@ def peers() -> None:
 
 @dicom.command()
 @click.argument("name")
-def echo(name: str) -> None:
+@click.pass_context
+def echo(context: click.Context, name: str) -> None:
     """Ask a destination whether it is there: C-ECHO, or a small DICOMweb query.
 
     Exit code 0: it answers. 3: there is no such destination. 4: it does not answer.
@@ -80,7 +81,8 @@ def echo(name: str) -> None:
     try:
         deployment.sender.echo(name)
     except TransientFailure as failure:
-        raise TransientFailure("receiver_unavailable", f"{_shown(chosen)}: {failure.detail}") from failure
+        click.echo(f"{_shown(chosen)} does not answer: {failure.detail}", err=True)
+        context.exit(4)
     click.echo(f"{_shown(chosen)} answers")
 
 

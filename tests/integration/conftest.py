@@ -27,6 +27,15 @@ _ENVIRONMENT = {
 
 
 @dataclass(frozen=True)
+class Ports:
+    """Where DICOM is spoken: the service's listener, and an archive that a test may start."""
+
+    listener: int
+    archive_dicom: int
+    archive_http: int
+
+
+@dataclass(frozen=True)
 class Service:
     """A running service and a client of it.
 
@@ -34,10 +43,13 @@ class Service:
     ----------
     told:
         What its webhook has posted: headers and body of each message.
+    dicom:
+        Where DICOM is spoken.
     """
 
     running: RunningService
     client: Client
+    dicom: Ports
     told: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
 
     @property
@@ -59,11 +71,53 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     with contextlib.ExitStack() as running:
         url = running.enter_context(_receiver(told))
         webhook = {"FRACTUREAI_WEBHOOK__URL": url, "FRACTUREAI_WEBHOOK__SECRET_FILE": str(secret)}
+        ports = Ports(free_port(), free_port(), free_port())
+        dicom = _dicom(ports, tmp_path_factory.mktemp("peers"))
         # For the service's processes only: other tests of this run must not find it in their environment.
-        with _environment(_ENVIRONMENT | webhook):
+        with _environment(_ENVIRONMENT | webhook | dicom):
             settings = settings_for(tmp_path_factory.mktemp("service"), "127.0.0.1", free_port())
             started = running.enter_context(embedded_service(settings))
-        yield Service(started, running.enter_context(Client(started.url)), told)
+        yield Service(started, running.enter_context(Client(started.url)), ports, told)
+
+
+def _dicom(ports: Ports, folder: Path) -> dict[str, str]:
+    """A listener, and an archive that has its results by DIMSE for one site and by DICOMweb for another."""
+    (folder / "password").write_text("results:a secret\n")
+    peers = folder / "peers.toml"
+    peers.write_text(f"""
+[[caller]]
+ae_title = "ORTHANC"
+address = "127.0.0.1"
+site = "by-dimse"
+
+[[caller]]
+ae_title = "WEBSIDE"
+site = "by-web"
+
+[[destination]]
+name = "archive"
+kind = "dimse"
+site = "by-dimse"
+ae_title = "ORTHANC"
+host = "127.0.0.1"
+port = {ports.archive_dicom}
+check = "required"
+
+[[destination]]
+name = "archive-web"
+kind = "dicomweb"
+site = "by-web"
+url = "http://127.0.0.1:{ports.archive_http}/dicom-web"
+auth = "basic"
+auth_file = "{folder / "password"}"
+check = "required"
+""")
+    return {
+        "FRACTUREAI_DICOM__PORT": str(ports.listener),
+        "FRACTUREAI_DICOM__PEERS_FILE": str(peers),
+        "FRACTUREAI_DICOM__QUIET_S": "1",
+        "FRACTUREAI_DICOM__BACKOFF_S": "1",
+    }
 
 
 @contextlib.contextmanager
