@@ -94,7 +94,7 @@ def ids(ports: WebPorts) -> dict[str, str]:
     studies = {
         "open": receive(ports, [View("going.png")], label="Case 1", batch_id=batch_id),
         "normal": add(ports, View("a.png", "hand", 0.01), label="Case 2", batch_id=batch_id),
-        "fracture": add(ports, View("b.png", "elbow", 0.95), label="Case 3", batch_id=batch_id),
+        "fracture": add(ports, View("b.png", "elbow", 0.95), label="Case Third", batch_id=batch_id),
         "suspected": add(ports, View("c.png", "hand", 0.4), label="Other 4", batch_id=batch_id),
         "rejected": add(ports, unread, state=WorkState.REJECTED, batch_id=batch_id),
         "failed": add(ports, unread, state=WorkState.FAILED, batch_id=batch_id),
@@ -116,7 +116,7 @@ def ids(ports: WebPorts) -> dict[str, str]:
         ("order=most_suspicious&q=case", ["elsewhere", "fracture", "normal", "open"]),
         ("order=most_suspicious&region=hand", ["elsewhere", "suspected", "normal"]),
         ("to=2001-01-01", []),
-        ("outcome=odd&order=odd&from=odd&q=case+3", ["fracture"]),
+        ("outcome=odd&order=odd&from=odd&q=case+third", ["fracture"]),
     ],
 )
 def test_the_worklist_answers(client: FlaskClient, ids: dict[str, str], query: str, names: list[str]) -> None:
