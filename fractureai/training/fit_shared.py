@@ -66,7 +66,7 @@ def train_shared(
     keras.utils.set_random_seed(seed)
     network = build_shared(len(regions))
     if initial is not None:
-        _start_from(network, initial, regions)
+        start_from(network, initial, regions)
     first = 0
     for number, stage in enumerate(stages):
         kept = run.path / f"stage-{number}.weights.h5"
@@ -84,9 +84,12 @@ def export_parts(network: keras.Model, regions: Sequence[str], folder: Path) -> 
     outputs = {"region": ("region", slice(None))}
     outputs |= {f"fracture-{name}": ("fracture", slice(place, place + 1)) for place, name in enumerate(regions)}
     trained = {name: weight.numpy() for name, weight in net.stored_variables(network).items()}
+    singles: dict[int, keras.Model] = {}
     for name, (head, columns) in outputs.items():
         kernel, bias = (trained[f"{head}_cells/{part}"][..., columns] for part in ("kernel", "bias"))
-        single = net.build(net.NetworkSpec(tuple(map(str, range(len(bias))))))
+        if len(bias) not in singles:
+            singles[len(bias)] = net.build(net.NetworkSpec(tuple(map(str, range(len(bias))))))
+        single = singles[len(bias)]
         for weight, variable in net.stored_variables(single).items():
             variable.assign({"head/kernel": kernel, "head/bias": bias}.get(weight, trained.get(weight)))
         net.save_weights(single, folder / f"{name}.h5", half=False)
@@ -160,7 +163,8 @@ def _run_stage(network: keras.Model, stream: _Stream, run: RunFolder, number: in
     network.fit(stream, epochs=stream.epochs, callbacks=callbacks, verbose=verbose)
 
 
-def _start_from(network: keras.Model, initial: InitialWeights, regions: Sequence[str]) -> None:
+def start_from(network: keras.Model, initial: InitialWeights, regions: Sequence[str]) -> None:
+    """Overwrite what is known: the backbone, the region head, each region's fracture logit."""
     variables = net.stored_variables(network)
     for name, variable in variables.items():
         if not name.startswith(tuple(f"{head}_cells" for head in _HEADS)):
