@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from fractureai.domain.radiograph import Header, Radiograph
+from fractureai.domain.reasons import REASONS
 from fractureai.errors import RejectedInput, TransientFailure
 from fractureai.imaging import media
 from fractureai.imaging.limits import DecodeLimits
@@ -70,18 +71,12 @@ class ChildDecoder:
         """
         self._check_size(path)
         answer, pixels = self._ask("decode", path)
-        if pixels is None:
-            raise TransientFailure("internal_error", "the decoding child gave no pixels")
-        height, width = answer["source"]
-        spacing = answer["spacing_mm"]
-        return Radiograph(
-            pixels=pixels,
-            source_height_px=int(height),
-            source_width_px=int(width),
-            header=Header.from_json(answer["header"]),
-            pixel_spacing_mm=(float(spacing[0]), float(spacing[1])) if spacing else None,
-            dicom_context=base64.b64decode(answer["dicom_context"]),
-        )
+        try:
+            return _radiograph(answer, pixels)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            # Whoever has taken over a child writes its answers: they are as untrusted as the file.
+            self.close()
+            raise RejectedInput("decoder_crashed", "its answer makes no sense") from error
 
     def group_of(self, path: Path) -> str:
         """The StudyInstanceUID of a DICOM file; ``""`` for anything else, unreadable files included.
@@ -97,7 +92,7 @@ class ChildDecoder:
             answer, _ = self._ask("group", path)
         except RejectedInput:
             return ""
-        return str(answer["group"])
+        return str(answer.get("group", ""))
 
     def close(self) -> None:
         """End the child; the next file starts a new one."""
@@ -121,9 +116,10 @@ class ChildDecoder:
             except ChildDied as error:
                 raise RejectedInput("decoder_crashed") from error
         if "rejected" in header:
-            raise RejectedInput(str(header["rejected"]), str(header["detail"]))
-        if "os_error" in header:
-            raise TransientFailure("store_unavailable", os.strerror(int(header["os_error"])))
+            code = str(header["rejected"])
+            raise RejectedInput(code if code in REASONS else "decoder_crashed", str(header.get("detail", "")))
+        if isinstance(number := header.get("os_error"), int):
+            raise TransientFailure("store_unavailable", os.strerror(number))
         return header, pixels
 
     def _ask_twice(self, request: dict[str, str]) -> tuple[dict[str, Any], np.ndarray[Any, Any] | None]:
@@ -165,6 +161,21 @@ class ChildDecoder:
         child, self._child = self._child, None
         if child is not None:
             child.disown()
+
+
+def _radiograph(answer: dict[str, Any], pixels: np.ndarray[Any, Any] | None) -> Radiograph:
+    if pixels is None:
+        raise ValueError("no pixels")
+    height, width = answer["source"]
+    spacing = answer["spacing_mm"]
+    return Radiograph(
+        pixels=pixels,
+        source_height_px=int(height),
+        source_width_px=int(width),
+        header=Header.from_json(answer["header"]),
+        pixel_spacing_mm=(float(spacing[0]), float(spacing[1])) if spacing else None,
+        dicom_context=base64.b64decode(answer["dicom_context"]),
+    )
 
 
 def _forget_all() -> None:
