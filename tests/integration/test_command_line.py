@@ -21,7 +21,7 @@ from tests.bad_files import bad_files, phantom_dicom, sixteen_bit_png
 from tests.integration.conftest import Service, free_port, write
 from tests.integration.waiting import until
 
-pytestmark = [pytest.mark.xdist_group("service"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.xdist_group("service"), pytest.mark.timeout(400)]
 
 _COMMAND = [sys.executable, "-c", "from fractureai.cli import main; main()"]
 

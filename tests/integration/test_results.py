@@ -15,7 +15,7 @@ from tests.bad_files import phantom_dicom
 from tests.integration.conftest import WEBHOOK_SECRET, Service, write
 from tests.integration.waiting import until
 
-pytestmark = [pytest.mark.xdist_group("service"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.xdist_group("service"), pytest.mark.timeout(400)]
 
 
 def test_from_an_upload_file_by_file_to_those_who_wait_for_it(service: Service, tmp_path: Path) -> None:

@@ -18,12 +18,12 @@ from tests.bad_files import bad_files, phantom_dicom, sixteen_bit_png
 from tests.integration.conftest import Service, write
 from tests.integration.waiting import until
 
-pytestmark = [pytest.mark.xdist_group("service"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.xdist_group("service"), pytest.mark.timeout(400)]
 
 
 def _finish(service: Service, batch_id: str) -> dict[str, dict[str, Any]]:
     """Results of a batch by label, when all are final."""
-    until(lambda: service.client.batch(batch_id).finished, timeout_s=120)
+    until(lambda: service.client.batch(batch_id).finished, timeout_s=240)
     return {result["label"]: result for result in results_of(service.client, batch_id)}
 
 

@@ -177,7 +177,7 @@ def test_a_transfer_that_breaks_off_leaves_nothing(post: Post) -> None:
         pytest.skip("the machine was quicker than the cut")
     incoming = Path(post.store._root) / ".incoming"
     deadline = threading.Event()
-    for _ in range(100):
+    for _ in range(600):
         if not list(incoming.iterdir()):
             break
         deadline.wait(0.05)

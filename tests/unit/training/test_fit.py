@@ -20,6 +20,7 @@ from fractureai.training.train_commands import train  # noqa: E402
 
 # Keras on TensorFlow converts its tensors in a way that numpy 2 warns of.
 pytestmark = [
+    pytest.mark.timeout(400),
     pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:The `.*` layer|Your `PyDataset`|Even though the `tf.config:UserWarning"),
 ]

@@ -21,6 +21,7 @@ from fractureai.training.runs import RunFolder  # noqa: E402
 from fractureai.training.schedule import Stage  # noqa: E402
 
 pytestmark = [
+    pytest.mark.timeout(400),
     pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:The `.*` layer|Your `PyDataset`|Even though the `tf.config:UserWarning"),
 ]

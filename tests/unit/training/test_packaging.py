@@ -16,7 +16,10 @@ from fractureai.training.datasets.values import Dataset, Sample  # noqa: E402
 from fractureai.training.packaging import image_counts  # noqa: E402
 from fractureai.training.train_commands import train  # noqa: E402
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning"),
+    pytest.mark.timeout(400),
+]
 
 
 def test_the_registry_takes_what_was_packaged(tmp_path: Path) -> None:
