@@ -33,7 +33,7 @@ def main() -> None:
     chosen = _arguments()
     if not shutil.which("storescu"):
         sys.exit("bench.dicom needs dcmtk's storescu (Debian's package dcmtk)")
-    with tempfile.TemporaryDirectory(prefix="dicom-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="dicom-", ignore_cleanup_errors=True) as scratch:
         folders = _prepare(chosen, Path(scratch) / "files")
         os.environ |= {
             "FRACTUREAI_DICOM__PORT": str(_PORTS[1]),
