@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -93,6 +92,8 @@ def fit(image: npt.NDArray[np.uint8], size_px: int) -> npt.NDArray[np.float32]:
     ``(size_px, size_px)`` float32, grey 0..255; the border is 0. Shrinking averages (``INTER_AREA``), so that a thin
     lucent line dims but does not vanish; enlarging is bilinear.
     """
+    import cv2  # 16 MB that processes which touch no picture (web, scheduler, workers' mains) do without
+
     if image.ndim != 2 or image.dtype != np.uint8:
         raise ValueError(f"expected a (H, W) uint8 image, got {image.shape} {image.dtype}")
     box = Letterbox(image.shape[0], image.shape[1], size_px)
@@ -121,6 +122,8 @@ def crop_map(attention: npt.NDArray[np.float32], height_px: int, width_px: int) 
     cells = attention.shape[0]
     if attention.shape != (cells, cells):
         raise ValueError(f"expected a square map, got {attention.shape}")
+    import cv2  # as above
+
     longest = max(height_px, width_px)
     gain = cells / longest
     left, top = (longest - width_px) / 2, (longest - height_px) / 2

@@ -6,7 +6,6 @@ detection box (Saporta et al. 2022 measured how much coarser such maps are than 
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -46,6 +45,8 @@ def roi_from_attention(
     ``(x0, y0, x1, y1)`` in image px, origin at the outer top-left corner, ``x1`` and ``y1`` exclusive; ``None`` if no
     attention is positive within the image.
     """
+    import cv2  # heavy, and not every process that knows this module looks at pictures
+
     # A grid of at most 256 px is fine enough for a map of a dozen cells, and cheap.
     shrink = min(1.0, 256 / max(height_px, width_px))
     rows, columns = max(1, round(height_px * shrink)), max(1, round(width_px * shrink))
