@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 import time
+import warnings
 
 from fractureai import tracing
 
@@ -18,10 +19,11 @@ _CHATTY = (
     "botocore",
     "urllib3",
     "PIL",
-    "pydicom",
     "alembic",
     "httpx",
 )
+# These quote values of headers, which may be a patient's, and set their own level when they are imported.
+_INDISCREET = {"pydicom", "pynetdicom"}
 
 
 class JsonFormatter(logging.Formatter):
@@ -70,11 +72,14 @@ def ids_of(record: logging.LogRecord) -> dict[str, object]:
 
 
 def configure_logging(*, style: str = "text", level: str = "INFO") -> None:
-    """Send everything to standard error in one format."""
+    """Send everything to standard error in one format, and nothing that quotes what it reads."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
+    handler.addFilter(lambda record: record.name.partition(".")[0] not in _INDISCREET)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
     for chatty in _CHATTY:
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    # What readers of foreign files say by this way quotes them, too, and knows no format.
+    warnings.simplefilter("ignore", UserWarning)

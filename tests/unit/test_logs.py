@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
 
 import pytest
 
@@ -25,3 +27,21 @@ def test_json_lines_are_json() -> None:
     entry = json.loads(JsonFormatter().format(_record("study x: Ä")))
     assert entry["message"] == "study x: Ä"
     assert entry["level"] == "WARNING"
+
+
+_READS_A_HEADER = """
+from fractureai.logs import configure_logging
+configure_logging()
+from fractureai.dicom.headers import NotUnderstood, belonging
+try:
+    belonging(b"\\x08\\0\\x18\\0UI\\x0c\\0Xanthippeus\\0", "1.2.840.10008.1.2.1")
+except NotUnderstood as error:
+    print(error)
+"""
+
+
+def test_a_value_of_a_header_that_is_not_valid_is_not_quoted() -> None:
+    """pydicom warns of it, by its logger and by ``warnings``."""
+    done = subprocess.run([sys.executable, "-c", _READS_A_HEADER], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "no valid SOPClassUID\n"
+    assert done.stderr == ""
