@@ -73,7 +73,7 @@ class IncomingDataset(BytesIO):
             self.sink.abort()
 
     def __del__(self) -> None:
-        # An association that broke off in the middle leaves nothing behind; after a commit this does nothing.
+        # A whole one that waited to be served when its association ended; after a commit this does nothing.
         if sink := getattr(self, "sink", None):
             sink.abort()
 
@@ -101,6 +101,12 @@ class StreamingProvider(DIMSEServiceProvider):
             makes_sense = False
         if not makes_sense:
             self.dul.event_queue.put(_END)
+
+    def discard(self) -> None:
+        """Drop the data set whose rest will not come. From the thread that receives, so it is nobody else's yet."""
+        incoming = self.message.data_set if self.message else None
+        if isinstance(incoming, IncomingDataset):
+            incoming.sink.abort()
 
     def _received(self, value: list[Any]) -> bool:
         if self.msg_queue.qsize() >= _MAX_WAITING:

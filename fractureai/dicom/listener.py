@@ -107,6 +107,7 @@ class Listener:
             (evt.EVT_C_ECHO, lambda _: SUCCESS),
             (evt.EVT_C_STORE, self._on_store),
             (evt.EVT_ABORTED, self._on_aborted),
+            (evt.EVT_CONN_CLOSE, lambda event: event.assoc.dimse.discard()),
         ]
         tls = _tls_context(settings)
         try:
