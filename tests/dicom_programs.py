@@ -6,7 +6,6 @@ import base64
 import contextlib
 import json
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -17,6 +16,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.processes import free_port
+
 _ORTHANC = shutil.which("Orthanc") or "/usr/sbin/Orthanc"
 _WEB = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 
@@ -25,12 +26,6 @@ needs_orthanc = pytest.mark.skipif(
     not Path(_ORTHANC).exists() or not _WEB.exists(),
     reason="no Orthanc with DICOMweb (Debian's packages orthanc and orthanc-dicomweb)",
 )
-
-
-def free_port() -> int:
-    with contextlib.closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def run(*command: object, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,28 +27,32 @@ class S3Server:
         return S3Settings(bucket, self.endpoint, "us-east-1", ACCESS_KEY, SECRET_KEY, **more)
 
 
-def start_rclone(folder: Path) -> tuple[subprocess.Popen[str], str]:
-    """Serve ``folder``'s sub-folders as buckets on a port the system chooses."""
-    process = subprocess.Popen(
-        [
-            RCLONE,
-            "serve",
-            "s3",
-            "--addr=127.0.0.1:0",
-            f"--auth-key={ACCESS_KEY},{SECRET_KEY}",
-            "--config=/dev/null",
-            "--log-level=NOTICE",
-            str(folder),
-        ],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+@contextmanager
+def rclone(folder: Path) -> Iterator[S3Server]:
+    """Serve ``folder``'s sub-folders as buckets; at the end the server is killed."""
+    command = [
+        RCLONE,
+        "serve",
+        "s3",
+        "--addr=127.0.0.1:0",
+        f"--auth-key={ACCESS_KEY},{SECRET_KEY}",
+        "--config=/dev/null",
+        "--log-level=NOTICE",
+        str(folder),
+    ]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield S3Server(_endpoint(process))
+        finally:
+            process.kill()
+
+
+def _endpoint(process: subprocess.Popen[str]) -> str:
     for line in process.stderr:
         if "http://" in line:
-            url = "http://" + line.split("http://")[1].split("/")[0].strip("]\n")
             # Its log must not fill the pipe.
             threading.Thread(target=process.stderr.read, daemon=True).start()
-            return process, url
+            return "http://" + line.split("http://")[1].split("/")[0].strip("]\n")
     raise RuntimeError("rclone ended without serving")
 
 

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.processes import family
+
 _RESTART_AFTER_S = 0.5
 
 
@@ -38,7 +40,7 @@ class Child:
 
     def family(self) -> list[int]:
         """Its process id and those of all below it."""
-        return _family(self.process.pid) if self.process else []
+        return family(self.process.pid) if self.process else []
 
     def signal_all(self, number: int) -> None:
         """To it and all below it at once."""
@@ -98,12 +100,3 @@ class Keeper:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(child.process.pid, signal.SIGKILL)
             child.process.wait()
-
-
-def _family(pid: int) -> list[int]:
-    children = Path(f"/proc/{pid}/task/{pid}/children")
-    try:
-        below = [int(each) for each in children.read_text().split()]
-    except OSError:
-        return []
-    return [pid, *(each for child in below for each in _family(child))]

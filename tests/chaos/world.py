@@ -7,19 +7,16 @@ import hashlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
-import boto3
 import httpx
 import openvino
 
@@ -29,9 +26,10 @@ from fractureai.settings import Settings, WebGroup
 from tests import postgresql
 from tests.chaos.processes import Child, Keeper
 from tests.chaos.proxy import Proxy
+from tests.integration.waiting import until
+from tests.processes import free_port
+from tests.s3 import ACCESS_KEY, SECRET_KEY, make_bucket, rclone
 
-_RCLONE = Path(sys.executable).parent / "rclone"
-_ACCESS_KEY, _SECRET_KEY = "CHAOSACCESSKEY", "chaos-secret-of-loopback"
 _BUCKET = "chaos-bucket"
 _CLOCK_PATCH = Path(__file__).with_name("clock")
 _CANVAS_PX = 64
@@ -91,7 +89,7 @@ def world(kind: Kind, webhook: str, *, inference_workers: int = 2) -> Iterator[W
             stack.enter_context(_small_disk(store))
             environment["FRACTUREAI_STORE__PATH"] = str(store)
         clock = _clock(folder, environment)
-        port = _free_port()
+        port = free_port()
         keeper = Keeper(_children(folder, environment, redis_socket, redis_folder, port, inference_workers))
         stack.callback(keeper.stop)
         keeper.start()
@@ -154,29 +152,17 @@ def _small_model(source: Path, target: Path) -> None:
 def _s3(stack: contextlib.ExitStack, folder: Path, environment: dict[str, str]) -> tuple[Proxy, Path]:
     root = folder / "s3"
     root.mkdir()
-    port = _free_port()
-    server = subprocess.Popen(
-        [_RCLONE, "serve", "s3", f"--addr=127.0.0.1:{port}", f"--auth-key={_ACCESS_KEY},{_SECRET_KEY}",
-         "--config=/dev/null", "--log-level=ERROR", str(root)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    stack.callback(server.wait)
-    stack.callback(server.kill)
-    _until(lambda: _listens(port), "the S3 server")
-    client = boto3.session.Session().client(
-        "s3", endpoint_url=f"http://127.0.0.1:{port}", region_name="us-east-1", aws_access_key_id=_ACCESS_KEY,
-        aws_secret_access_key=_SECRET_KEY,
-    )  # fmt: skip
-    client.create_bucket(Bucket=_BUCKET)
-    client.close()
-    proxy = Proxy(("127.0.0.1", port))
+    server = stack.enter_context(rclone(root))
+    make_bucket(server.settings(_BUCKET))
+    address = urlsplit(server.endpoint)
+    proxy = Proxy((str(address.hostname), int(address.port or 0)))
     stack.callback(proxy.close)
     environment |= {
         "FRACTUREAI_STORE__KIND": "s3",
         "FRACTUREAI_STORE__ENDPOINT": proxy.url,
         "FRACTUREAI_STORE__BUCKET": _BUCKET,
-        "FRACTUREAI_STORE__ACCESS_KEY": _ACCESS_KEY,
-        "FRACTUREAI_STORE__SECRET_KEY": _SECRET_KEY,
+        "FRACTUREAI_STORE__ACCESS_KEY": ACCESS_KEY,
+        "FRACTUREAI_STORE__SECRET_KEY": SECRET_KEY,
     }
     return proxy, root / _BUCKET
 
@@ -223,32 +209,12 @@ def _wait_until_ready(built: World) -> None:
         except httpx.HTTPError:
             return False
 
-    _until(ready, f"the service in {built.folder}")
-
-
-def _until(condition: object, what: str) -> None:
-    deadline = time.monotonic() + _START_TIMEOUT_S
-    pause = threading.Event()
-    while not condition():  # type: ignore[operator]
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"{what} did not start")
-        pause.wait(0.1)
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    until(ready, timeout_s=_START_TIMEOUT_S)
 
 
 @contextlib.contextmanager
 def _small_disk(folder: Path) -> Iterator[None]:
-    """A file system of its own, so that it can be full; where that is not allowed, the folder is left as it is."""
+    """A file system of its own, so that it can be full; raises where that is not allowed."""
     allowed = os.geteuid() == 0 and shutil.which("mount")
     mounted = (
         allowed

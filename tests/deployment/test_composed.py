@@ -12,7 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests import postgresql
 from tests.bad_files import phantom_dicom
-from tests.deployment.composed import APPLICATION, Composition, missing, until
+from tests.deployment.composed import APPLICATION, Composition, missing
+from tests.integration.waiting import until
 
 pytestmark = [pytest.mark.xdist_group("deployment"), pytest.mark.timeout(300)]
 
@@ -40,7 +41,7 @@ def running(tmp_path: Path) -> Iterator[Composition]:
 def test_a_study_goes_through_what_compose_starts(running: Composition) -> None:
     for name in ("queue", "s3"):
         running.start(name)
-        until(lambda name=name: running.serves(name))
+        until(lambda name=name: running.serves(name), timeout_s=100)
     migrated = running.run("migrate")
     assert (migrated.returncode, migrated.stderr) == (0, ""), migrated.stderr
     assert migrated.stdout == "The bucket was made. Ledger and store are ready.\n"
@@ -49,8 +50,8 @@ def test_a_study_goes_through_what_compose_starts(running: Composition) -> None:
     for name in APPLICATION:
         running.start(name)
     for name in APPLICATION:
-        until(lambda name=name: running.serves(name))
-        until(lambda name=name: running.healthy(name), every_s=1)
+        until(lambda name=name: running.serves(name), timeout_s=100)
+        until(lambda name=name: running.healthy(name), timeout_s=100, every_s=1)
 
     headers = {"Authorization": f"Bearer {key}", "X-Request-Id": _REQUEST}
     url = f"http://127.0.0.1:{running.ports['web']}"
@@ -60,7 +61,10 @@ def test_a_study_goes_through_what_compose_starts(running: Composition) -> None:
         sent = http.post("/api/v1/studies", files=files, data={"label": _PATIENT})
         assert (sent.status_code, sent.headers["X-Request-Id"]) == (202, _REQUEST), sent.text
         study = f"/api/v1/studies/{sent.json()['study_id']}"
-        found = until(lambda: [it for it in [http.get(f"{study}?wait=20").json()] if it["state"] != "open"])[0]
+        answers = until(
+            lambda: [it for it in [http.get(f"{study}?wait=20").json()] if it["state"] != "open"], timeout_s=100
+        )
+        found = answers[0]
         assert found["state"] == "done"
         assert http.get(f"{study}/report.pdf").content.startswith(b"%PDF")
         events = http.get(f"{study}/history").json()["events"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import http.server
 import os
-import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ import pytest
 from fractureai.client import Client
 from fractureai.commands.serve import settings_for
 from fractureai.embedded.service import RunningService, embedded_service
+from tests.processes import free_port
 
 WEBHOOK_SECRET = b"only for the tests, not a secret"
 _ENVIRONMENT = {
@@ -55,12 +55,6 @@ class Service:
     @property
     def url(self) -> str:
         return self.running.url
-
-
-def free_port() -> int:
-    with contextlib.closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="session")

@@ -18,8 +18,9 @@ from fractureai.domain.study_json import study_to_json
 from fractureai.stages.artifacts import write_json
 from fractureai.storage.local import LocalStore
 from tests.bad_files import bad_files, phantom_dicom, sixteen_bit_png
-from tests.integration.conftest import Service, free_port, write
+from tests.integration.conftest import Service, write
 from tests.integration.waiting import until
+from tests.processes import free_port
 
 pytestmark = [pytest.mark.xdist_group("service"), pytest.mark.timeout(400)]
 

@@ -17,6 +17,7 @@ from fractureai.commands.submit import results_of
 from tests.bad_files import bad_files, phantom_dicom, sixteen_bit_png
 from tests.integration.conftest import Service, write
 from tests.integration.waiting import until
+from tests.processes import family
 
 pytestmark = [pytest.mark.xdist_group("service"), pytest.mark.timeout(400)]
 
@@ -66,7 +67,7 @@ def _each(folder: Path, files: dict[str, bytes]) -> list[tuple[str, tuple[str, P
 def test_no_serving_process_loads_tensorflow(service: Service, tmp_path: Path) -> None:
     _finish(service, service.client.submit_batch(write(tmp_path, {"hand.dcm": phantom_dicom(seed=3)})))
     roots = service.running.supervisor.pids().values()
-    mapped = {pid: Path(f"/proc/{pid}/maps").read_text() for root in roots for pid in _family(root)}
+    mapped = {pid: Path(f"/proc/{pid}/maps").read_text() for root in roots for pid in family(root)}
     assert any("openvino" in maps for maps in mapped.values())
     assert not [pid for pid, maps in mapped.items() if "/site-packages/tensorflow/" in maps]
 
@@ -76,7 +77,7 @@ def test_studies_survive_their_worker(service: Service, tmp_path: Path) -> None:
     batch_id = service.client.submit_batch(write(tmp_path, files))
     until(lambda: service.client.batch(batch_id).counts)
     for name in ("inference", "reports"):
-        for pid in _family(service.running.supervisor.pids()[name]):
+        for pid in family(service.running.supervisor.pids()[name]):
             os.kill(pid, signal.SIGKILL)
     results = _finish(service, batch_id)
     assert {result["state"] for result in results.values()} == {"done"}
@@ -93,10 +94,3 @@ def test_studies_survive_the_loss_of_all_of_redis(service: Service, tmp_path: Pa
     results = _finish(service, batch_id)
     assert {result["state"] for result in results.values()} == {"done"}
     assert len(results) == len(files)
-
-
-def _family(pid: int) -> list[int]:
-    """A process and all below it."""
-    children = Path(f"/proc/{pid}/task/{pid}/children")
-    below = [int(child) for child in children.read_text().split()] if children.exists() else []
-    return [pid, *(each for child in below for each in _family(child))]

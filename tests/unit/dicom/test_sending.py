@@ -23,7 +23,8 @@ from fractureai.dicom.peers import Destination, Peers
 from fractureai.domain.ports import OutgoingObject
 from fractureai.domain.records import ObjectState
 from fractureai.errors import BrokenDeployment, TransientFailure
-from tests.dicom_programs import free_port, needs_dcmtk
+from tests.dicom_programs import needs_dcmtk
+from tests.processes import free_port
 from tests.unit.dicom.conftest import dimse
 
 Outgoing = Callable[[int], list[OutgoingObject]]
