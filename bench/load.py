@@ -73,8 +73,8 @@ def _figures(took_s: list[float], target_ms: float | None) -> dict[str, Any]:
 def main() -> None:
     """Entry point."""
     chosen = _arguments()
-    small = [_dicom(seed, 256, 224) for seed in range(20)]
-    large = [_dicom(seed, 820, 640) for seed in range(4)]
+    small = [dicom(seed, 256, 224) for seed in range(20)]
+    large = [dicom(seed, 820, 640) for seed in range(4)]
     tally, rss = Tally(), {}
     with tempfile.TemporaryDirectory() as folder:
         _fill(Path(folder), chosen.rows)
@@ -106,7 +106,7 @@ def main() -> None:
         sys.exit("a target is missed")
 
 
-def _dicom(seed: int, height_px: int, width_px: int) -> bytes:
+def dicom(seed: int, height_px: int, width_px: int) -> bytes:
     drawn = render(PhantomSpec("hand", "frontal", bool(seed % 2), seed, height_px, width_px))
     uid = f"1.2.826.0.1.3680043.10.2.{height_px}.{seed}"
     return to_dicom(drawn, study_uid=uid, series_uid=f"{uid}.1", sop_uid=f"{uid}.1.1", instance_number=1)

@@ -65,11 +65,11 @@ def shares(files: Sequence[Path], rounds: int) -> list[Sequence[Path]]:
 
 
 def _round(subject: Subject, tree: ProcessTree, tally: Tally, files: Sequence[Path], senders: int) -> None:
-    before, everybody_s, own_s = tree.cpu_s(), _machine_cpu_s(), _own_cpu_s()
+    before, everybody_s, own_s = tree.cpu_s(), machine_cpu_s(), _own_cpu_s()
     with MemoryWatch(tree, tally.memory):
         outcomes = subject.run(files, senders=senders)
     cpu_s = spent(before, tree.cpu_s())
-    others_s = _machine_cpu_s() - everybody_s - (_own_cpu_s() - own_s) - sum(cpu_s.values())
+    others_s = machine_cpu_s() - everybody_s - (_own_cpu_s() - own_s) - sum(cpu_s.values())
     tally.add_round(outcomes, cpu_s, max(0.0, others_s))
 
 
@@ -82,7 +82,7 @@ def _idle(trees: Mapping[str, ProcessTree], seconds: float) -> dict[str, float]:
     return {name: sum(spent(before[name], tree.cpu_s()).values()) / past_s for name, tree in trees.items()}
 
 
-def _machine_cpu_s() -> float:
+def machine_cpu_s() -> float:
     """Processor time that everything on this machine has used."""
     times = psutil.cpu_times()
     return float(sum(times) - times.idle - times.iowait - getattr(times, "guest", 0) - getattr(times, "guest_nice", 0))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import os
 import shutil
 import subprocess
@@ -18,7 +16,6 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 import httpx
-import openvino
 
 from fractureai.embedded.redis import find_redis_server, redis_command
 from fractureai.embedded.service import gunicorn_command
@@ -29,10 +26,10 @@ from tests.chaos.proxy import Proxy
 from tests.integration.waiting import until
 from tests.processes import free_port
 from tests.s3 import ACCESS_KEY, SECRET_KEY, make_bucket, rclone
+from tests.small_models import small_models
 
 _BUCKET = "chaos-bucket"
 _CLOCK_PATCH = Path(__file__).with_name("clock")
-_CANVAS_PX = 64
 _START_TIMEOUT_S = 90.0
 _DISK_MIB = 1024
 
@@ -106,7 +103,7 @@ def _settings(folder: Path, redis_socket: Path, webhook: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("FRACTUREAI_")}
     return kept | {
         "FRACTUREAI_DATA_DIR": str(folder / "data"),
-        "FRACTUREAI_MODELS_DIR": str(_small_models(folder)),
+        "FRACTUREAI_MODELS_DIR": str(small_models(folder / "models")),
         "FRACTUREAI_QUEUE__URL": f"redis+socket://{redis_socket}",
         "FRACTUREAI_WEBHOOK__URL": webhook,
         "FRACTUREAI_WEBHOOK__SECRET_FILE": str(secret),
@@ -118,35 +115,6 @@ def _settings(folder: Path, redis_socket: Path, webhook: str) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "MALLOC_ARENA_MAX": "2",
     }
-
-
-def _small_models(folder: Path) -> Path:
-    """The shipped networks on a small canvas, every picture in scope: all stages run, and the queue is what is loaded.
-
-    What they read there means nothing; promises about work are tried here, not promises about fractures.
-    """
-    shipped = Path(__file__).resolve().parents[2] / "models"
-    target = folder / "models"
-    for source in sorted(path.parent for path in shipped.glob("*/card.json")):
-        _small_model(source, target / source.name)
-    return target
-
-
-def _small_model(source: Path, target: Path) -> None:
-    target.mkdir(parents=True)
-    network = openvino.Core().read_model(source / "model.xml")
-    network.reshape({"image": [-1, _CANVAS_PX, _CANVAS_PX, 1]})
-    openvino.save_model(network, target / "model.xml")
-    card = json.loads((source / "card.json").read_text())
-    card["input"] |= {"size_px": _CANVAS_PX, "test_time_flip": False}
-    if card.get("scope"):
-        shutil.copy(source / card["scope"]["file"], target)
-        card["scope"] |= {"threshold": -1e9, "min_region_probability": 0.0}
-    card["files"] = {
-        path.name: {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "size_bytes": path.stat().st_size}
-        for path in sorted(target.iterdir())
-    }
-    (target / "card.json").write_text(json.dumps(card))
 
 
 def _s3(stack: contextlib.ExitStack, folder: Path, environment: dict[str, str]) -> tuple[Proxy, Path]:
