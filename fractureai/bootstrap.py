@@ -9,13 +9,11 @@ import secrets
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from fractureai.domain import keys
 from fractureai.domain.examinations import Quiet
 from fractureai.errors import BrokenDeployment
 from fractureai.settings import LOOPBACK_HOSTS, Settings
@@ -31,9 +29,8 @@ if TYPE_CHECKING:
     from fractureai.dicom.listener import Listener, ListenerSettings
     from fractureai.dicom.peers import Peers
     from fractureai.domain import ports
-    from fractureai.domain.access import Gate, Principal
+    from fractureai.domain.access import Gate
     from fractureai.domain.records import Subscriber
-    from fractureai.domain.retention import Certificate
     from fractureai.metrics.shared import Meters
     from fractureai.stages.forget import ForgetPorts
 
@@ -101,10 +98,10 @@ class Deployment:
     def store(self) -> ports.ObjectStore:
         """The local folder or the bucket; where it is wanted, behind what rids images of names."""
         if self.deidentifier is None:
-            return self._store()
+            return self.bare_store
         from fractureai.stages.deidentify import DeidentifyingStore
 
-        return DeidentifyingStore(self._store(), self.deidentifier, self.archives, self.wants_deidentified)
+        return DeidentifyingStore(self.bare_store, self.deidentifier, self.archives, self.wants_deidentified)
 
     @cached_property
     def deidentifier(self) -> ports.Deidentifier | None:
@@ -137,7 +134,9 @@ class Deployment:
         wanted = self.deidentifier if self.wants_deidentified(site) else None
         return wanted.file_name(site, name) if wanted else name
 
-    def _store(self) -> ports.ObjectStore:
+    @cached_property
+    def bare_store(self) -> ports.ObjectStore:
+        """The local folder or the bucket itself."""
         chosen = self.settings.store
         if chosen.kind == "local":
             from fractureai.storage.local import LocalStore
@@ -385,29 +384,6 @@ class Deployment:
         """What seals of the audit are made with."""
         return self._secret(self.settings.audit.secret_file or self.settings.data_dir / "audit.secret")
 
-    def seal_audit(self) -> int:
-        """Write into the store where the audit of each site ends; returns how many were sealed."""
-        from fractureai.stages.seal import seal_all
-
-        return seal_all(self.ledger, self.store, self.audit_secret, now_s=self.clock())
-
-    def forward_audit(self) -> int:
-        """Hand the audit to the configured receiver; returns how many records it got."""
-        url = self.settings.audit.syslog_url
-        if not url:
-            return 0
-        from fractureai.access.syslog import SyslogReceiver
-        from fractureai.stages.forward import forward
-
-        ca_file = self.settings.audit.syslog_ca_file
-        return forward(self.ledger, SyslogReceiver(url, str(ca_file) if ca_file else None), url)
-
-    def forget_sign_ins(self) -> int:
-        """Forget sign-ins that are over; returns how many."""
-        now_s = self.clock()
-        idle_s = self.settings.access.session_idle_s
-        return self.ledger.forget_sessions(expired_before_s=now_s, seen_before_s=now_s - idle_s)
-
     @property
     def forget_ports(self) -> ForgetPorts:
         """What deleting studies reaches."""
@@ -418,26 +394,6 @@ class Deployment:
     def retention_days(self, site: str) -> int:
         """After how many days studies of a site are deleted; 0 for never."""
         return self.settings.retention.site_days.get(site, self.settings.retention.days)
-
-    def run_retention(self, by: Principal | None = None, *, most: int = 500) -> list[Certificate]:
-        """Delete what is older than the settings allow, at most so much of each site; returns the certificates."""
-        from fractureai.domain.access import Kind, Principal, Scope
-        from fractureai.domain.retention import Certificate
-        from fractureai.stages.forget import delete_studies, expired
-
-        made = []
-        for site in self.ledger.sites():
-            days = self.retention_days(site)
-            if not days:
-                continue
-            now_s = self.clock()
-            studies = expired(site, before_s=now_s - days * 86400.0, ledger=self.ledger, most=most)
-            if studies:
-                who = by or Principal(Kind.OPERATOR, "retention", "retention", site, frozenset(Scope))
-                certificate = Certificate(self.new_id(), site, now_s, who.ident, f"older than {days} days")
-                actor = Principal(who.kind, who.ident, who.name, site, who.scopes)
-                made.append(delete_studies(studies, certificate, actor, self.forget_ports))
-        return made
 
     def note_start(self) -> None:
         """Write into the audit that the service starts, and with what: names and hashes, no values that are secret."""
@@ -559,35 +515,6 @@ class Deployment:
                 os.link(fresh, file)
             fresh.unlink()
         return _secret_in(file)
-
-    def migrate(self, *, create_bucket: bool) -> bool:
-        """Bring the tables up to date and see that the store answers; returns whether a bucket was made."""
-        made = False
-        if self.settings.store.kind == "s3":
-            from fractureai.storage.s3 import S3Store
-
-            if create_bucket and isinstance(self.store, S3Store):
-                made = self.store.create_bucket()
-        # One small object written and removed: credentials, encryption and the bucket itself are tried before anybody
-        # relies on them.
-        key = keys.probe(self.settings.site, self.new_id())
-        self.store.put(key, b"may be deleted")
-        self.store.delete(key)
-        self.ledger.open_count()
-        return made
-
-    def rebuild(self) -> dict[str, int]:
-        """Bring into the ledger what only the store knows; returns how many rows of each kind were made."""
-        from fractureai.dicom.restore import restore_arrivals
-        from fractureai.storage.ledger.sql import SqlLedger
-        from fractureai.storage.rebuild import rebuild
-
-        ledger = SqlLedger.open(self.settings.ledger_url)
-        try:
-            rebuilt = asdict(rebuild(self.store, ledger, now_s=self.clock()))
-            return rebuilt | {"arrivals": restore_arrivals(self.store, ledger, self.policy.quiet)}
-        finally:
-            ledger.close()
 
     def warm(self, role: str) -> None:
         """Load what a worker of this role needs before its first task.

@@ -12,6 +12,7 @@ import socket
 import threading
 import time
 
+from fractureai import upkeep
 from fractureai.bootstrap import Deployment
 from fractureai.errors import TransientFailure
 from fractureai.metrics.exporter import Exporter
@@ -26,6 +27,8 @@ _NAME = "scheduler"
 _TIDY_EVERY_S = 300.0
 _AUDIT_EVERY_S = 15.0
 _RETAIN_EVERY_S = 3600.0
+# Of a site, so that a first run over years does not hold up the audit.
+_RETAIN_MOST = 500
 _MEND_EVERY_S = 60.0
 _CLOCK_STEP_S = 5.0
 # A round that has begun no other for so long hangs; one that waits for a dead store or queue ends by itself before.
@@ -144,12 +147,12 @@ def _keep_audit(built: Deployment, leader: Leader, stop: threading.Event) -> Non
             try:
                 if time.monotonic() >= retain_at_s:
                     retain_at_s = time.monotonic() + _RETAIN_EVERY_S
-                    built.run_retention()
+                    upkeep.run_retention(built, most=_RETAIN_MOST)
                 if time.monotonic() >= seal_at_s:
                     seal_at_s = time.monotonic() + _TIDY_EVERY_S
-                    built.seal_audit()
-                    built.forget_sign_ins()
-                built.forward_audit()
+                    upkeep.seal_audit(built)
+                    upkeep.forget_sign_ins(built)
+                upkeep.forward_audit(built)
             except TransientFailure as failure:
                 _LOG.warning("the audit waits: %s", failure)
             except Exception:  # the next time it may succeed

@@ -13,6 +13,7 @@ from fractureai.bootstrap import Deployment
 from fractureai.commands.keys import data_option, note, opened
 from fractureai.domain.audit import Act, AuditRecord, ChainCheck, Head
 from fractureai.stages.seal import seals_of
+from fractureai.upkeep import seal_audit
 
 _PAGE = 1000
 
@@ -69,7 +70,7 @@ def export(site: str | None, after: int, form: str, data_dir: Path | None) -> No
 def seal(data_dir: Path | None) -> None:
     """Seal where each chain ends now; the scheduler does it every few minutes."""
     with opened(data_dir) as deployment:
-        click.echo(f"{deployment.seal_audit()} chains sealed")
+        click.echo(f"{seal_audit(deployment)} chains sealed")
 
 
 def sites_of(deployment: Deployment, site: str | None) -> list[str]:

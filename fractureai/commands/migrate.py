@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from fractureai import upkeep
 from fractureai.bootstrap import Deployment
 from fractureai.commands.serve import settings_for
 
@@ -19,5 +20,5 @@ def migrate(data_dir: Path | None, create_bucket: bool) -> None:
     Runs as often as you like, also beside a living service. Exit code 0: the processes can start. 3: the installation
     is at fault. 4: ledger or store is away, try again.
     """
-    made = Deployment(settings_for(data_dir, None, None)).migrate(create_bucket=create_bucket)
+    made = upkeep.migrate(Deployment(settings_for(data_dir, None, None)), create_bucket=create_bucket)
     click.echo(f"{'The bucket was made. ' if made else ''}Ledger and store are ready.")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from fractureai import upkeep
 from fractureai.bootstrap import Deployment
 from fractureai.commands.serve import settings_for
 
@@ -19,7 +20,7 @@ def rebuild(context: click.Context, data_dir: Path | None) -> None:
     Runs beside a living service and as often as you like. Verdicts, histories and the audit come from the ledger's
     backup only. Exit code 0: all was read. 1: some documents in the store could not be read.
     """
-    made = Deployment(settings_for(data_dir, None, None)).rebuild()
+    made = upkeep.rebuild(Deployment(settings_for(data_dir, None, None)))
     click.echo(
         f"{made['batches']} batches, {made['open_studies']} open and {made['ended_studies']} finished studies were "
         f"brought back, and {made['arrivals']} images that are no study yet; "

@@ -16,11 +16,11 @@ from fractureai.commands.keys import data_option, day, known_site, note, opened,
 from fractureai.commands.operator import operator
 from fractureai.domain.audit import Act
 from fractureai.domain.retention import Certificate, Hold, HoldKind, is_genuine, patient_mark
-from fractureai.stages.forget import delete_studies, expired, studies_of_patient
+from fractureai.stages.forget import delete_studies, studies_of_patient
+from fractureai.upkeep import expired_studies, run_retention
 from fractureai.web.context import is_id
 
 site_option = click.option("--site", help="Which site; by default the one of the installation.")
-_DAY_S = 86400.0
 
 
 @click.group(short_help="How long studies are kept: run, hold, release, holds.")
@@ -41,7 +41,7 @@ def run(*, dry_run: bool, data_dir: Path | None) -> None:
             for site in deployment.ledger.sites():
                 click.echo(f"{site}: {_expired_count(deployment, site)}")
             return
-        for certificate in deployment.run_retention(operator(deployment.settings.site), most=sys.maxsize):
+        for certificate in run_retention(deployment, operator(deployment.settings.site)):
             _tell(deployment, certificate, None)
 
 
@@ -196,8 +196,6 @@ def _patient_id() -> str:
 
 
 def _expired_count(deployment: Deployment, site: str) -> str:
-    days = deployment.retention_days(site)
-    if not days:
+    if not deployment.retention_days(site):
         return "kept for ever"
-    before_s = deployment.clock() - days * _DAY_S
-    return f"{len(expired(site, before_s=before_s, ledger=deployment.ledger, most=sys.maxsize))} studies to delete"
+    return f"{len(expired_studies(deployment, site))} studies to delete"

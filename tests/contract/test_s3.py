@@ -14,10 +14,13 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from fractureai.bootstrap import Deployment
 from fractureai.domain import keys
 from fractureai.errors import BrokenDeployment, TransientFailure
+from fractureai.settings import DeidentifyGroup, Settings, StoreSettings
 from fractureai.storage.s3 import S3Settings, S3Store
 from fractureai.storage.s3_client import Bucket
+from fractureai.upkeep import migrate
 from tests.browser.samples import View, open_app, open_ports, receive
 from tests.s3 import ACCESS_KEY, SECRET_KEY, S3Server, make_bucket
 
@@ -259,3 +262,27 @@ def test_a_report_comes_through_the_web_or_straight_from_the_bucket(
     assert answer.headers["Cache-Control"] == "no-store"
     assert client.get("/api/v1/studies/" + "0" * 32 + "/report.pdf").status_code == 404
     ports.ledger.close()
+
+
+@pytest.mark.parametrize("without_names", [False, True])
+def test_the_bucket_is_made_before_the_processes_start(
+    s3_server: S3Server, tmp_path: Path, *, without_names: bool
+) -> None:
+    (tmp_path / "key").write_bytes(bytes(32))
+    settings = Settings(
+        data_dir=tmp_path,
+        store=StoreSettings(
+            kind="s3",
+            bucket=f"bucket-{uuid.uuid4().hex}",
+            endpoint=s3_server.endpoint,
+            access_key=ACCESS_KEY,
+            secret_key=SECRET_KEY,
+        ),
+        deidentify=DeidentifyGroup(key_file=tmp_path / "key" if without_names else None),
+    )
+    deployment = Deployment(settings)
+    try:
+        assert migrate(deployment, create_bucket=True)
+        assert not migrate(deployment, create_bucket=True)
+    finally:
+        deployment.ledger.close()

@@ -23,6 +23,7 @@ from fractureai.domain.access import Scope
 from fractureai.errors import TransientFailure
 from fractureai.settings import Settings
 from fractureai.stages.forward import forward
+from fractureai.upkeep import seal_audit
 from tests.browser.samples import View, add
 from tests.security.conftest import Hospital
 
@@ -98,7 +99,7 @@ def installation(tmp_path: Path) -> Iterator[Deployment]:
     deployment = Deployment(Settings(data_dir=tmp_path))
     for _ in range(3):
         deployment.note_start()
-    deployment.seal_audit()
+    seal_audit(deployment)
     deployment.note_start()
     yield deployment
     deployment.ledger.close()

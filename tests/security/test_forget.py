@@ -22,6 +22,7 @@ from fractureai.domain.records import Agreement, Verdict
 from fractureai.domain.study import Assessment, Study, WorkState
 from fractureai.settings import Settings
 from fractureai.storage.ledger.schema import METADATA
+from fractureai.upkeep import seal_audit
 from fractureai.web.app import WebPorts
 from tests.browser.samples import View, add, open_ports, receive
 
@@ -198,7 +199,7 @@ def test_a_backup_brings_everything_back(house: House, tmp_path: Path) -> None:
     reader = Verdict(early.study_id, time.time(), "Dr Who", Agreement.AGREE, None, None, "seen")
     house.ledger.add_verdict(reader, site="local")
     house.deployment.note_start()
-    house.deployment.seal_audit()
+    seal_audit(house.deployment)
     data, fresh = house.deployment.settings.data_dir, tmp_path / "fresh"
     fresh.mkdir()
     with sqlite3.connect(data / "ledger.sqlite") as connection:
