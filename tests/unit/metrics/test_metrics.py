@@ -6,6 +6,7 @@ import http.client
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from fractureai.metrics.ledger import MeteredLedger
 from fractureai.metrics.processes import Pulse
 from fractureai.metrics.work import WorkCollector
 from fractureai.storage.ledger.sql import SqlLedger
+from tests.integration.waiting import until
 
 _ID = "0123456789abcdef0123456789abcdef"
 
@@ -105,6 +107,38 @@ def test_a_part_that_is_away_is_said_to_be_and_breaks_no_scrape(metered: Metered
     assert registry.get_sample_value("fractureai_component_up", {"component": "queue"}) == 0
     assert registry.get_sample_value("fractureai_queue_messages", {"queue": "classify"}) is None
     assert registry.get_sample_value("fractureai_open_leases", {"stage": "classify"}) == 0
+
+
+class _FrozenQueue(_Queue):
+    """Takes the question and does not answer, as a Redis that is stopped does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.thawed = threading.Event()
+
+    def depths(self) -> QueueDepths:
+        found = super().depths()
+        self.thawed.wait()
+        return found
+
+
+def test_a_scrape_does_not_wait_for_a_part_that_does_not_answer(metered: MeteredLedger) -> None:
+    queue, now = _FrozenQueue(), [1000.0]
+    registry = CollectorRegistry()
+    registry.register(WorkCollector(lambda: metered, lambda: queue, lambda: now[0], patience_s=0.05))  # type: ignore[arg-type, return-value]
+    try:
+        for now[0] in (1000.0, 1010.0):
+            assert registry.get_sample_value("fractureai_component_up", {"component": "queue"}) == 0
+        assert queue.asked == 1, "nobody asks again who still waits for an answer"
+    finally:
+        queue.thawed.set()
+
+    def is_up() -> bool:
+        now[0] += 10.0
+        return registry.get_sample_value("fractureai_component_up", {"component": "queue"}) == 1
+
+    until(is_up)
+    assert registry.get_sample_value("fractureai_queue_messages", {"queue": "classify"}) == 3
 
 
 _POOL = """
