@@ -17,6 +17,7 @@ _DAY_S = 86400.0
 
 def migrate(deployment: Deployment, *, create_bucket: bool) -> bool:
     """Bring the tables up to date and see that the store answers; returns whether a bucket was made."""
+    deployment.settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     made = False
     if create_bucket and deployment.settings.store.kind == "s3":
         from fractureai.storage.s3 import S3Store

@@ -270,7 +270,7 @@ def test_the_bucket_is_made_before_the_processes_start(
 ) -> None:
     (tmp_path / "key").write_bytes(bytes(32))
     settings = Settings(
-        data_dir=tmp_path,
+        data_dir=tmp_path / "data",
         store=StoreSettings(
             kind="s3",
             bucket=f"bucket-{uuid.uuid4().hex}",

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, make_url
@@ -88,6 +89,9 @@ class Connections:
 def _sqlite(url: URL) -> Engine:
     if url.database in (None, "", ":memory:"):
         raise BrokenDeployment("the ledger needs a file; a database in memory is forgotten")
+    folder = Path(url.database).parent
+    if not folder.is_dir():  # not mounted yet, perhaps
+        raise TransientFailure("ledger_unavailable", f"{folder} is not there: mount it, or run `fractureai migrate`")
     engine = create_engine(
         url, hide_parameters=True, connect_args={"timeout": _BUSY_S}, pool_size=_POOL_SIZE, max_overflow=16
     )

@@ -62,6 +62,11 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     connections.close()
 
 
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(TransientFailure, match=f"{tmp_path / 'gone'} is not there"):
+        Connections(f"sqlite:///{tmp_path / 'gone' / 'a.sqlite'}").engine()
+
+
 def test_memory_is_no_place_for_a_ledger() -> None:
     for url in ("sqlite://", "sqlite:///:memory:"):
         with pytest.raises(BrokenDeployment):
