@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import tempfile
 import threading
 import time
@@ -77,9 +76,7 @@ def run(order: Order, say: Callable[[str], None] = lambda _: None) -> Outcome:
         files = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fai-sent-")))
         sent = draw(files, order.studies, order.seed)
         url, told = stack.enter_context(receiver())
-        built = stack.enter_context(world(order.kind, url))
-        if order.keep_logs:
-            stack.callback(shutil.copytree, built.folder / "logs", order.keep_logs, dirs_exist_ok=True)
+        built = stack.enter_context(world(order.kind, url, keep_logs=order.keep_logs))
         sender = Sender(built.url, files, sent, order.seed)
         sending = threading.Thread(target=sender.run, kwargs={"over_s": order.over_s})
         sending.start()

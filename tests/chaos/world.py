@@ -28,6 +28,7 @@ from tests.processes import free_port
 from tests.s3 import ACCESS_KEY, SECRET_KEY, make_bucket, rclone
 from tests.small_models import small_models
 
+_FRACTUREAI = str(Path(sys.executable).parent / "fractureai")
 _BUCKET = "chaos-bucket"
 _CLOCK_PATCH = Path(__file__).with_name("clock")
 _START_TIMEOUT_S = 90.0
@@ -68,12 +69,14 @@ class World:
 
 
 @contextmanager
-def world(kind: Kind, webhook: str, *, inference_workers: int = 2) -> Iterator[World]:
+def world(kind: Kind, webhook: str, *, inference_workers: int = 2, keep_logs: Path | None = None) -> Iterator[World]:
     """Start everything and wait until it answers; end it all afterwards. The folder stays until the caller is done."""
     # Short: a Unix socket's path may have 107 bytes only.
     folder = Path(tempfile.mkdtemp(prefix="fai-chaos-"))
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        if keep_logs:
+            stack.callback(shutil.copytree, folder / "logs", keep_logs, dirs_exist_ok=True)
         redis_folder, redis_socket = folder / "redis", folder / "redis.sock"
         redis_folder.mkdir()
         environment = _settings(folder, redis_socket, webhook)
@@ -87,6 +90,7 @@ def world(kind: Kind, webhook: str, *, inference_workers: int = 2) -> Iterator[W
             environment["FRACTUREAI_STORE__PATH"] = str(store)
         clock = _clock(folder, environment)
         port = free_port()
+        subprocess.run([_FRACTUREAI, "migrate"], env=environment, check=True, stdout=subprocess.DEVNULL)
         keeper = Keeper(_children(folder, environment, redis_socket, redis_folder, port, inference_workers))
         stack.callback(keeper.stop)
         keeper.start()
@@ -147,7 +151,7 @@ def _children(
 ) -> list[Child]:
     (folder / "logs").mkdir()
     settings = Settings(data_dir=folder / "data", web=WebGroup(host="127.0.0.1", port=port))
-    worker = [str(Path(sys.executable).parent / "fractureai"), "worker", "--role"]
+    worker = [_FRACTUREAI, "worker", "--role"]
     roles = ["reports", "intake", "delivery", *("scheduler",) * 2, *("inference",) * inference]
     known = _known_roles()
 
