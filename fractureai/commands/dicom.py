@@ -12,7 +12,7 @@ import click
 from fractureai.bootstrap import Deployment
 from fractureai.commands.serve import settings_for
 from fractureai.dicom.peers import Destination
-from fractureai.domain.records import Channel, Delivery, DeliveryState, ObjectState
+from fractureai.domain.records import Channel, Delivery, DeliveryState
 from fractureai.errors import TransientFailure
 from fractureai.stages import deliver
 
@@ -119,10 +119,12 @@ def send(context: click.Context, data_dir: Path | None, site: str | None, name: 
             click.echo(f"{study_id}: {each.name} {each.state}" + (f" ({each.detail})" if each.detail else ""))
         if outcome == "done" and not objects:
             click.echo(f"{study_id}: nothing to send: the study did not come as DICOM")
-        if outcome != "done":
+        if outcome == "superseded":
+            click.echo(f"{study_id}: not sent: a later image made a newer revision, whose results are sent")
+        elif outcome != "done":
             error = _error_of(deployment, delivery_id, here)
             click.echo(f"{study_id}: not sent: {error}")
-        failed = failed or outcome != "done" or any(each.state is ObjectState.REFUSED for each in objects)
+        failed = failed or outcome != "done"
     context.exit(int(failed))
 
 

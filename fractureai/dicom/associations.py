@@ -18,6 +18,7 @@ from fractureai.dicom import sockets
 from fractureai.dicom.peers import Destination
 from fractureai.domain.ports import OutgoingObject
 from fractureai.domain.records import DeliveredObject, ObjectState
+from fractureai.domain.refusals import is_final_context, is_final_status
 from fractureai.errors import TransientFailure
 
 _MENDED = sockets.AssociationSocket
@@ -96,19 +97,30 @@ def _store(association: Any, each: OutgoingObject, dataset: Dataset) -> Delivere
     try:
         status = association.send_c_store(dataset)
     except ValueError:  # no presentation context was accepted for it
-        return DeliveredObject(each.name, ObjectState.REFUSED, "the destination does not take objects of this kind")
+        return _kind_not_taken(association, each, dataset)
     except RuntimeError:  # the association ended in the meantime
         return DeliveredObject(each.name, ObjectState.REFUSED, "the connection was lost")
     if not status:
         return DeliveredObject(each.name, ObjectState.REFUSED, "no answer")
-    taken = status.Status == 0 or status.Status in _WARNINGS or status.Status == _DUPLICATE
-    return DeliveredObject(each.name, ObjectState.STORED if taken else ObjectState.REFUSED, _words(status))
+    return DeliveredObject(each.name, _state(status.Status), _words(status))
+
+
+def _state(status: int) -> ObjectState:
+    if status == 0 or status in _WARNINGS or status == _DUPLICATE:
+        return ObjectState.STORED
+    return ObjectState.REJECTED if is_final_status(status) else ObjectState.REFUSED
+
+
+def _kind_not_taken(association: Any, each: OutgoingObject, dataset: Dataset) -> DeliveredObject:
+    answers = [one.result for one in association.rejected_contexts if one.abstract_syntax == dataset.SOPClassUID]
+    state = ObjectState.REJECTED if all(map(is_final_context, answers)) else ObjectState.REFUSED
+    return DeliveredObject(each.name, state, "the destination does not take objects of this kind")
 
 
 def _checked(
     association: Any, destination: Destination, each: OutgoingObject, done: DeliveredObject
 ) -> DeliveredObject:
-    if done.state is ObjectState.REFUSED or destination.check == "off":
+    if done.state is not ObjectState.STORED or destination.check == "off":
         return done
     return judged(done, _is_there(association, each), required=destination.check == "required")
 

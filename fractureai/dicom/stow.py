@@ -13,6 +13,7 @@ from fractureai.dicom.associations import judged
 from fractureai.dicom.peers import Destination
 from fractureai.domain.ports import OutgoingObject
 from fractureai.domain.records import DeliveredObject, ObjectState
+from fractureai.domain.refusals import is_final_answer, is_final_status
 from fractureai.errors import BrokenDeployment, TransientFailure
 
 _JSON = "application/dicom+json"
@@ -81,7 +82,7 @@ class StowClient:
         return _outcome(each, status, answer)
 
     def _checked(self, each: OutgoingObject, done: DeliveredObject) -> DeliveredObject:
-        if done.state is ObjectState.REFUSED or self._destination.check == "off":
+        if done.state is not ObjectState.STORED or self._destination.check == "off":
             return done
         return judged(done, self._is_there(each), required=self._destination.check == "required")
 
@@ -112,12 +113,16 @@ def _outcome(each: OutgoingObject, status: int, answer: Any) -> DeliveredObject:
     """What the answer says of the instance; a whole request may succeed that refused it."""
     reason = _failure_reason(answer, each.sop_instance_uid)
     if reason is not None and reason != _DUPLICATE:
-        return DeliveredObject(each.name, ObjectState.REFUSED, f"reason 0x{reason:04X}")
+        return DeliveredObject(each.name, _refused(is_final=is_final_status(reason)), f"reason 0x{reason:04X}")
     if reason == _DUPLICATE or status in {200, 202}:
         return DeliveredObject(each.name, ObjectState.STORED)
     if status >= 500 or status in {408, 429}:
         raise TransientFailure("receiver_unavailable", f"HTTP {status}")
-    return DeliveredObject(each.name, ObjectState.REFUSED, f"HTTP {status}")
+    return DeliveredObject(each.name, _refused(is_final=is_final_answer(status)), f"HTTP {status}")
+
+
+def _refused(*, is_final: bool) -> ObjectState:
+    return ObjectState.REJECTED if is_final else ObjectState.REFUSED
 
 
 def _failure_reason(answer: Any, sop_instance_uid: str) -> int | None:

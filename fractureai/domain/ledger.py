@@ -270,8 +270,11 @@ class Outbox(Protocol):
     def give_up_delivery(self, delivery: Delivery, error: str, *, now_s: float) -> None:
         """It was not taken, and will not be tried again of itself."""
 
+    def supersede_delivery(self, delivery: Delivery, by: str, *, now_s: float) -> None:
+        """Nobody is to have it: the study ``by`` stands in the place of its own."""
+
     def undelivered(self, *, site: str, limit: int) -> list[Delivery]:
-        """Deliveries that are not over or were given up, the newest first."""
+        """Deliveries that are still to be made or were given up, the newest first."""
 
     def retry_delivery(self, delivery_id: str, *, site: str, now_s: float) -> bool:
         """A person wants one tried again, with a fresh count; ``False`` unless it was given up."""

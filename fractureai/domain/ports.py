@@ -247,7 +247,15 @@ class FhirSender(Protocol):
         """How the PDF goes with them: ``data``, ``url`` or ``none``."""
 
     def put(self, resource: dict[str, Any]) -> None:
-        """Make it, or replace it. Raises ``TransientFailure('receiver_unavailable')`` unless it was taken."""
+        """Make it, or replace it.
+
+        Raises
+        ------
+        TransientFailure
+            ``receiver_unavailable``: it was not taken this time.
+        RejectedInput
+            ``receiver_refused``: it never will be.
+        """
 
 
 class ReportWriter(Protocol):

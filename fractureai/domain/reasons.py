@@ -60,6 +60,7 @@ _TABLE: dict[str, str] = {
     "ledger_unavailable": "The database could not be reached.",
     "queue_unavailable": "The queue could not be reached; the work is remembered and starts when it is back.",
     "receiver_unavailable": "Whoever is to be told of finished studies did not take the message.",
+    "receiver_refused": "Whoever is to have the results does not take them, and will not if they are sent again.",
     "server_unreachable": "The service could not be reached or is busy. Nothing was lost; try again.",
     "refused_by_server": "The service refused the request.",
     "artifact_missing": "A file this stage needs is missing from the store.",

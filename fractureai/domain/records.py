@@ -262,11 +262,12 @@ class OpenUpload:
 
 
 class DeliveryState(StrEnum):
-    """How far the news of a finished study has come."""
+    """How far the news of a finished study has come. ``SUPERSEDED``: nobody is to have it, for there is newer."""
 
     OPEN = "open"
     DELIVERED = "delivered"
     GIVEN_UP = "given_up"
+    SUPERSEDED = "superseded"
 
 
 class Channel(StrEnum):
@@ -326,11 +327,14 @@ class Delivery:
 
 
 class ObjectState(StrEnum):
-    """How far one object of a delivery has come. ``STORED``: the peer said so. ``VERIFIED``: it was found there."""
+    """How far one object of a delivery has come. ``STORED``: the peer said so. ``VERIFIED``: it was found there.
+    ``REFUSED``: not taken, this time. ``REJECTED``: not taken, and never will be (:mod:`fractureai.domain.refusals`).
+    """
 
     STORED = "stored"
     VERIFIED = "verified"
     REFUSED = "refused"
+    REJECTED = "rejected"
 
 
 @dataclass(frozen=True, slots=True)

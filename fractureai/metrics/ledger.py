@@ -114,3 +114,8 @@ class MeteredLedger:
         """See ``Ledger``."""
         self._ledger.give_up_delivery(delivery, error, now_s=now_s)
         self._count.deliveries.labels("given_up").inc()
+
+    def supersede_delivery(self, delivery: Delivery, by: str, *, now_s: float) -> None:
+        """See ``Ledger``."""
+        self._ledger.supersede_delivery(delivery, by, now_s=now_s)
+        self._count.deliveries.labels("superseded").inc()

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from fractureai.domain.records import Channel, Delivery, StudyRow
-from fractureai.errors import BrokenDeployment, TransientFailure
+from fractureai.domain.study import WorkState
+from fractureai.errors import BrokenDeployment, RejectedInput, TransientFailure
 from fractureai.stages import notify, post_fhir, send
 from fractureai.stages.ports import StagePorts
 
@@ -22,19 +23,32 @@ Deliver = Callable[[Delivery, StudyRow, StagePorts], None]
 CHANNELS: Mapping[Channel, Deliver] = MappingProxyType(
     {Channel.WEBHOOK: notify.deliver, Channel.DICOM: send.deliver, Channel.FHIR: post_fhir.deliver}
 )
-"""What each channel does. It raises ``TransientFailure`` unless everything was taken; its detail is kept and shown."""
+"""What each channel does. Unless everything was taken it raises ``TransientFailure``, or ``RejectedInput`` if what was
+not never will be; the detail is kept and shown."""
+
+_OF_RESULTS = frozenset({Channel.DICOM, Channel.FHIR})
+"""Bring results where others read them; of a study that is superseded they would be read beside those of the newer."""
 
 
 def run(delivery_id: str, ports: StagePorts) -> str:
-    """Deliver once. Returns ``not_due``, ``done``, ``retry`` or ``failed``."""
+    """Deliver once. Returns ``not_due``, ``done``, ``retry``, ``failed`` or ``superseded``."""
     delivery = ports.ledger.claim_delivery(delivery_id, now_s=ports.clock(), lease_s=ports.policy.delivery_lease_s)
     if delivery is None:
         return "not_due"
     row = ports.ledger.study(delivery.study_id, site=delivery.site)
     if row is None:
         return _give_up(delivery, "the study is gone", ports)
+    if delivery.channel in _OF_RESULTS and (newer := _newer(row, ports)):
+        study_id, is_done = newer
+        if is_done:
+            ports.ledger.supersede_delivery(delivery, study_id, now_s=ports.clock())
+            return "superseded"
+        if delivery.attempts < ports.policy.attempts_on(delivery.channel):
+            return _again(delivery, f"waits for {study_id}, which supersedes it", ports)
     try:
         CHANNELS[delivery.channel](delivery, row, ports)
+    except RejectedInput as refusal:
+        return _give_up(delivery, refusal.detail, ports)
     except TransientFailure as failure:
         return _again(delivery, failure.detail, ports)
     except BrokenDeployment as error:
@@ -46,6 +60,24 @@ def run(delivery_id: str, ports: StagePorts) -> str:
         return _again(delivery, type(error).__name__, ports)
     ports.ledger.delivered(delivery, now_s=ports.clock())
     return "done"
+
+
+def _newer(row: StudyRow, ports: StagePorts) -> tuple[str, bool] | None:
+    """The revision that stands in a study's place, and whether it is done; ``None`` if there is none, or came to
+    nothing, so that this study's results are still the best there are.
+    """
+    newer: tuple[str, bool] | None = None
+    place = ports.ledger.revision_of(row.study_id, site=row.site)
+    while place and place.superseded_by:
+        study_id = place.superseded_by
+        found = ports.ledger.study(study_id, site=row.site)
+        state = found.state if found else WorkState.OPEN  # its batch is not unpacked yet
+        if state is WorkState.DONE:
+            newer = study_id, True
+        elif state is WorkState.OPEN and newer is None:
+            newer = study_id, False
+        place = ports.ledger.revision_of(study_id, site=row.site)
+    return newer
 
 
 def _again(delivery: Delivery, error: str, ports: StagePorts) -> str:

@@ -15,7 +15,9 @@ def deliver(_delivery: Delivery, row: StudyRow, ports: StagePorts) -> None:
     Raises
     ------
     TransientFailure
-        The server is away, or refused it; the detail says so.
+        The server is away, or did not take it; the detail says so.
+    RejectedInput
+        It never will.
     """
     pdf_url = ports.policy.public_base_url + LINKS["report"].format(study_id=row.study_id)
     found = fhir.document(row, ports.store, ports.fhir, fhir.Attach(ports.fhir_sender.attach), pdf_url)

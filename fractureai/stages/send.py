@@ -14,33 +14,40 @@ from fractureai.domain.dicom_objects import DicomObject
 from fractureai.domain.ports import OutgoingObject
 from fractureai.domain.records import DeliveredObject, Delivery, ObjectState, StudyRow
 from fractureai.domain.result import StudyResult
-from fractureai.errors import TransientFailure
+from fractureai.errors import RejectedInput, TransientFailure
 from fractureai.stages.artifacts import read_bytes
 from fractureai.stages.ports import StagePorts
 
 _TAKEN = frozenset({ObjectState.STORED, ObjectState.VERIFIED})
+_OVER = _TAKEN | {ObjectState.REJECTED}
 
 
 def deliver(delivery: Delivery, row: StudyRow, ports: StagePorts) -> None:
-    """Send what was not taken yet. A study that did not come as DICOM has no such results: then nothing is done.
+    """Send what was not taken yet and may still be. A study that did not come as DICOM has no such results: then
+    nothing is done.
 
     Raises
     ------
     TransientFailure
-        The destination is away, or refused something; the detail names it.
+        The destination is away, or did not take something; the detail names it.
+    RejectedInput
+        What it did not take it never will.
     """
-    taken = {each.name for each in ports.ledger.delivered_objects(delivery.delivery_id) if each.state in _TAKEN}
+    before = {each.name: each for each in ports.ledger.delivered_objects(delivery.delivery_id)}
     wanted = ports.sender.wanted(delivery.destination)
-    left = [each for each in _results(row, ports) if each.kind in wanted and each.name not in taken]
-    if not left:
-        return
-    with contextlib.ExitStack() as files:
-        outgoing = [_outgoing(row, each, files, ports) for each in left]
-        outcome = ports.sender.send(delivery.destination, outgoing)
-    ports.ledger.note_objects(delivery.delivery_id, outcome)
-    refused = [each for each in outcome if each.state is ObjectState.REFUSED]
-    if refused:
-        raise TransientFailure("receiver_unavailable", _words(refused, len(left)))
+    every = [each for each in _results(row, ports) if each.kind in wanted]
+    left = [each for each in every if each.name not in before or before[each.name].state not in _OVER]
+    if left:
+        with contextlib.ExitStack() as files:
+            outgoing = [_outgoing(row, each, files, ports) for each in left]
+            outcome = ports.sender.send(delivery.destination, outgoing)
+        ports.ledger.note_objects(delivery.delivery_id, outcome)
+        before |= {each.name: each for each in outcome}
+    missing = [before[each.name] for each in every if before[each.name].state not in _TAKEN]
+    if any(each.state is ObjectState.REFUSED for each in missing):
+        raise TransientFailure("receiver_unavailable", _words(missing, len(every)))
+    if missing:
+        raise RejectedInput("receiver_refused", _words(missing, len(every)))
 
 
 def _results(row: StudyRow, ports: StagePorts) -> tuple[DicomObject, ...]:

@@ -97,6 +97,7 @@ EVENTS: Mapping[str, str] = {
     "verdict": "A reader’s word",
     "sent": "Results sent",
     "not sent": "Results not sent; given up",
+    "superseded": "Results not sent; there is a newer revision",
 }
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import httpx
 
-from fractureai.errors import TransientFailure
+from fractureai.domain.refusals import is_final_answer
+from fractureai.errors import RejectedInput, TransientFailure
 
 _REST_S = 15.0
 _MAX_ANSWER_BYTES = 64 * 1024
@@ -40,7 +41,7 @@ class FhirServer:
         self._http = httpx.Client(timeout=timeout_s, follow_redirects=False, trust_env=False, headers=headers)
 
     def put(self, resource: dict[str, Any]) -> None:
-        """Make or replace it by its first identifier. Raises ``TransientFailure('receiver_unavailable')`` if not."""
+        """Make or replace it by its first identifier. See the port."""
         if self._clock() < self._rest_until_s:
             raise TransientFailure("receiver_unavailable", "could not be reached a moment ago")
         identifier = resource["identifier"][0]
@@ -59,6 +60,8 @@ class FhirServer:
         except httpx.HTTPError as error:
             self._rest_until_s = self._clock() + _REST_S
             raise TransientFailure("receiver_unavailable", type(error).__name__) from error
+        if is_final_answer(status):
+            raise RejectedInput("receiver_refused", f"HTTP {status}{_diagnostics(said)}")
         if not 200 <= status < 300:
             raise TransientFailure("receiver_unavailable", f"HTTP {status}{_diagnostics(said)}")
 

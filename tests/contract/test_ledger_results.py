@@ -16,8 +16,10 @@ from fractureai.domain.reasons import Reason
 from fractureai.domain.records import (
     REQUEST_KEPT_S,
     Agreement,
+    DeliveredObject,
     DeliveryState,
     KeyedRequest,
+    ObjectState,
     StudyFilter,
     Verdict,
     WorklistOrder,
@@ -230,6 +232,32 @@ def test_a_delivery_from_due_to_given_up_and_again(telling: Ledger) -> None:
     assert telling.undelivered(site="main", limit=9) == []
     assert telling.claim_delivery(delivery_id, now_s=1e9, lease_s=30.0) is None
     assert [event.what for event in telling.history(study_id, site="main")][-2:] == ["not told", "told"]
+
+
+def test_a_delivery_that_nobody_is_to_have(telling: Ledger) -> None:
+    study_id = finished(telling)
+    (delivery_id,) = telling.due_deliveries(now_s=2000.0, limit=9)
+    held = telling.claim_delivery(delivery_id, now_s=2001.0, lease_s=30.0)
+    assert held is not None
+    telling.supersede_delivery(held, "another study", now_s=2002.0)
+    assert telling.undelivered(site="main", limit=9) == []
+    assert telling.due_deliveries(now_s=1e9, limit=9) == []
+    assert not telling.retry_delivery(delivery_id, site="main", now_s=2003.0)
+    last = telling.history(study_id, site="main")[-1]
+    assert (last.what, last.detail) == ("superseded", "another study")
+
+
+def test_what_was_rejected_is_tried_again_when_a_person_says_so(telling: Ledger) -> None:
+    finished(telling)
+    (delivery_id,) = telling.due_deliveries(now_s=2000.0, limit=9)
+    stored, rejected = DeliveredObject("pdf", ObjectState.STORED), DeliveredObject("sr", ObjectState.REJECTED, "0122")
+    telling.note_objects(delivery_id, [stored, rejected])
+    assert telling.delivered_objects(delivery_id) == [stored, rejected]
+    held = telling.claim_delivery(delivery_id, now_s=2001.0, lease_s=30.0)
+    assert held is not None
+    telling.give_up_delivery(held, "sr", now_s=2002.0)
+    assert telling.retry_delivery(delivery_id, site="main", now_s=2003.0)
+    assert telling.delivered_objects(delivery_id) == [stored]
 
 
 def test_a_lease_that_was_lost_closes_nothing(telling: Ledger) -> None:

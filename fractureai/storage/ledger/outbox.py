@@ -24,7 +24,9 @@ from fractureai.storage.ledger.schema import DELIVERIES, EVENTS, STUDIES
 _ROW = [DELIVERIES.c[field.name] for field in dataclasses.fields(Delivery)]
 # Written out, not bound: SQLite uses a partial index only if the statement itself says so.
 _OPEN = DELIVERIES.c.state == literal_column("'open'")
-_UNDELIVERED = DELIVERIES.c.state != literal_column("'delivered'")
+_UNDELIVERED = and_(
+    DELIVERIES.c.state != literal_column("'delivered'"), DELIVERIES.c.state != literal_column("'superseded'")
+)
 _FREE = or_(DELIVERIES.c.lease_until_s.is_(None), DELIVERIES.c.lease_until_s <= bindparam("now"))
 _NOTE = insert(EVENTS)
 _WHAT = {
@@ -97,6 +99,9 @@ _NO_OBJECTS = delete(DELIVERY_OBJECTS).where(DELIVERY_OBJECTS.c.delivery_id == b
 _NO_OBJECT = delete(DELIVERY_OBJECTS).where(
     DELIVERY_OBJECTS.c.delivery_id == bindparam("id"), DELIVERY_OBJECTS.c.name == bindparam("called")
 )
+_NONE_REJECTED = delete(DELIVERY_OBJECTS).where(
+    DELIVERY_OBJECTS.c.delivery_id == bindparam("id"), DELIVERY_OBJECTS.c.state == ObjectState.REJECTED.value
+)
 
 
 def add(connection: Connection, study_id: str, subscriber: Subscriber, *, site: str, number: int, now_s: float) -> str:
@@ -157,15 +162,22 @@ class OutboxMethods:
         """It was not taken, and will not be tried again of itself."""
         self._close(delivery, DeliveryState.GIVEN_UP, error, due_at_s=now_s)
 
+    def supersede_delivery(self, delivery: Delivery, by: str, *, now_s: float) -> None:
+        """Nobody is to have it: the study ``by`` stands in the place of its own."""
+        self._close(delivery, DeliveryState.SUPERSEDED, by, due_at_s=now_s)
+
     def undelivered(self, *, site: str, limit: int) -> list[Delivery]:
-        """Deliveries that are not over or were given up, the newest first."""
+        """Deliveries that are still to be made or were given up, the newest first."""
         with self._connections.read() as connection:
             return [_delivery_of(row) for row in connection.execute(_LIST, {"of": site, "most": limit})]
 
     def retry_delivery(self, delivery_id: str, *, site: str, now_s: float) -> bool:
         """A person wants one tried again, with a fresh count; ``False`` unless it was given up."""
         with self._connections.write(durable=True) as connection:
-            return connection.execute(_AGAIN, {"id": delivery_id, "of": site, "now": now_s}).rowcount == 1
+            if connection.execute(_AGAIN, {"id": delivery_id, "of": site, "now": now_s}).rowcount != 1:
+                return False
+            connection.execute(_NONE_REJECTED, {"id": delivery_id})
+            return True
 
     def send_study(
         self, study_id: str, subscriber: Subscriber, *, site: str, now_s: float, due_at_s: float
@@ -203,7 +215,9 @@ class OutboxMethods:
             closing = {"closed_as": state.value, "error": error, "due": due_at_s}
             if connection.execute(_CLOSE, {**held, **closing}).rowcount == 1 and state is not DeliveryState.OPEN:
                 note = {"study_id": delivery.study_id, "at_s": due_at_s, "detail": error}
-                what = _WHAT[delivery.channel][state is not DeliveryState.DELIVERED]
+                what = "superseded"
+                if state is not DeliveryState.SUPERSEDED:
+                    what = _WHAT[delivery.channel][state is not DeliveryState.DELIVERED]
                 if delivery.destination:
                     note["detail"] = f"{delivery.destination}: {error}" if error else delivery.destination
                 connection.execute(_NOTE, {**note, "what": what})

@@ -28,7 +28,8 @@ from tests.processes import free_port
 from tests.unit.dicom.conftest import dimse
 
 Outgoing = Callable[[int], list[OutgoingObject]]
-STORED, VERIFIED, REFUSED = ObjectState.STORED, ObjectState.VERIFIED, ObjectState.REFUSED
+STORED, VERIFIED = ObjectState.STORED, ObjectState.VERIFIED
+REFUSED, REJECTED = ObjectState.REFUSED, ObjectState.REJECTED
 
 
 class Archive:
@@ -88,6 +89,26 @@ def test_one_refused_instance_is_a_failure_of_that_one(archives: Callable[..., A
     assert got == [(STORED, ""), (REFUSED, "status 0xA700"), (STORED, "status 0x0111"), (STORED, "")]
 
 
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (0xA700, REFUSED),
+        (0x0110, REFUSED),
+        (0x0122, REJECTED),
+        (0x0124, REJECTED),
+        (0xA900, REJECTED),
+        (0xC001, REJECTED),
+        (0xB007, STORED),
+    ],
+)
+def test_a_status_says_whether_sending_again_may_help(
+    archives: Callable[..., Archive], outgoing: Outgoing, status: int, expected: ObjectState
+) -> None:
+    archive = archives(answers=False)
+    archive.status = {1: status}
+    assert send(dimse(archive.port), outgoing(1)) == [(expected, f"status 0x{status:04X}")]
+
+
 def test_what_is_there_is_verified_and_what_is_not_is_no_success(
     archives: Callable[..., Archive], outgoing: Outgoing
 ) -> None:
@@ -109,7 +130,7 @@ def test_a_peer_that_takes_other_kinds_only(outgoing: Outgoing) -> None:
         got = send(dimse(server.server_address[1]), outgoing(1))
     finally:
         server.shutdown()
-    assert got == [(REFUSED, "the destination does not take objects of this kind")]
+    assert got == [(REJECTED, "the destination does not take objects of this kind")]
 
 
 def test_nobody_there_is_no_answer_about_any_object_and_is_left_alone_for_a_while(outgoing: Outgoing) -> None:
@@ -210,9 +231,14 @@ def test_stow_says_of_each_what_became_of_it(web: Any, outgoing: Outgoing, tmp_p
     for status, answer, expected in (
         (202, failed(each.sop_instance_uid, 0xA700), (REFUSED, "reason 0xA700")),
         (409, failed(each.sop_instance_uid, 0x0111), (VERIFIED, "")),
-        (409, None, (REFUSED, "HTTP 409")),
+        (409, failed(each.sop_instance_uid, 0x0122), (REJECTED, "reason 0x0122")),
+        (409, None, (REJECTED, "HTTP 409")),
+        (400, None, (REJECTED, "HTTP 400")),
+        (403, None, (REJECTED, "HTTP 403")),
+        (415, None, (REJECTED, "HTTP 415")),
+        (302, None, (REJECTED, "HTTP 302")),
         (401, None, (REFUSED, "HTTP 401")),
-        (302, None, (REFUSED, "HTTP 302")),
+        (404, None, (REFUSED, "HTTP 404")),
     ):
         web.stow = (status, answer)
         assert send(dicomweb(web), [each]) == [expected]

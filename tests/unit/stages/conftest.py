@@ -14,7 +14,7 @@ import pytest
 
 from fractureai.domain import keys
 from fractureai.domain.card import ModelCard
-from fractureai.domain.ports import FhirSender, Notifier, QueueLine
+from fractureai.domain.ports import FhirSender, Notifier, QueueLine, ResultSender
 from fractureai.domain.records import Priority
 from fractureai.domain.scores import FractureReading, ModelIdentity, RegionReading
 from fractureai.domain.study import Batch, Grouping, SourceImage, Stage, Study, Upload
@@ -140,6 +140,7 @@ class House:
     notifier: Notifier | None = None
     fhir: FhirDocumentWriter = field(default_factory=FhirDocumentWriter)
     fhir_sender: FhirSender | None = None
+    sender: ResultSender | None = None
     now_s: float = 1_000_000.0
 
     @property

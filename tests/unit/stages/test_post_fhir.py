@@ -90,19 +90,28 @@ def test_a_finished_study_is_put_whole_and_replaced(posting: House, server: Any)
     assert [kept["conclusion"] for kept, _ in server.kept.values()] == ["again"]
 
 
-def test_a_refusal_is_told_in_the_servers_words_and_tried_again(posting: House, server: Any) -> None:
+def test_a_refusal_is_told_in_the_servers_words_and_tried_again_by_hand(posting: House, server: Any) -> None:
     outcome = {"resourceType": "OperationOutcome", "issue": [{"code": "invalid", "diagnostics": "no such\ncode"}]}
     server.answer = (422, json.dumps(outcome).encode())
     run_chain(posting, posting.accepted(png()))
     posting.now_s += 1
     delivery = only_delivery(posting)
-    assert deliver.run(delivery, posting) == "retry"
+    assert deliver.run(delivery, posting) == "failed"
     (waiting,) = posting.ledger.undelivered(site="local", limit=5)
-    assert waiting.last_error == "HTTP 422: no suchcode"
+    assert (waiting.state, waiting.last_error) == (DeliveryState.GIVEN_UP, "HTTP 422: no suchcode")
     server.answer = (200, b"")
-    posting.now_s += 1000
+    assert posting.ledger.retry_delivery(delivery, site="local", now_s=posting.now_s)
     assert deliver.run(only_delivery(posting), posting) == "done"
     assert posting.ledger.undelivered(site="local", limit=5) == []
+
+
+@pytest.mark.parametrize("status", [401, 404, 429, 503])
+def test_what_may_pass_is_tried_again(posting: House, server: Any, status: int) -> None:
+    server.answer = (status, b"")
+    run_chain(posting, posting.accepted(png()))
+    posting.now_s += 1
+    assert deliver.run(only_delivery(posting), posting) == "retry"
+    assert posting.ledger.undelivered(site="local", limit=5)[0].last_error == f"HTTP {status}"
 
 
 def test_a_server_that_is_away_is_left_alone_for_a_while(posting: House, server: Any) -> None:
