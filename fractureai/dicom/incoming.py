@@ -22,6 +22,8 @@ _LOG = logging.getLogger(__name__)
 
 _MAX_COMMAND_BYTES = 1 << 16
 _MAX_WAITING = 8
+# So many times its limit an instance is read on to be told that it is too large; who sends more never comes to an end.
+_PATIENCE = 4
 _END = "Evt19"  # what pynetdicom calls a PDU that makes no sense: the association is aborted
 
 
@@ -53,8 +55,10 @@ class IncomingDataset(BytesIO):
         return self.size_bytes > self._limit_bytes
 
     def write(self, data: Any, /) -> int:
-        """Pass a fragment on."""
+        """Pass a fragment on. Raises ``ValueError`` if there is no end to them."""
         self.size_bytes += len(data)
+        if self.size_bytes > _PATIENCE * self._limit_bytes:
+            raise ValueError("the data set has no end")
         if len(self.head) < HEAD_BYTES:
             self.head += data[: HEAD_BYTES - len(self.head)]
         if self.too_large:

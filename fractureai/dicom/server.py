@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import socket
 import ssl
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +17,10 @@ from fractureai.dicom.sockets import AssociationSocket
 _LOG = logging.getLogger(__name__)
 
 _GREETING_S = 10.0
+# For one PDU from its first byte to its last: 4 KiB a second of the usual size.
+_PDU_S = 30.0
+# For an association that is over to find its own end.
+_END_S = 5.0
 # Above what both sides agreed on: an association request itself has no agreed size.
 _LEAST_PDU_BYTES = 1 << 17
 
@@ -25,18 +31,21 @@ class BoundedSocket(AssociationSocket):
     max_bytes = _LEAST_PDU_BYTES
 
     def recv(self, nr_bytes: int) -> bytearray:
-        """Read ``nr_bytes``. Raises ``OSError`` for more than is allowed: the connection ends."""
+        """Read ``nr_bytes``. Raises ``OSError`` if that is too much or takes too long: the connection ends."""
         if nr_bytes > self.max_bytes:
             raise OSError("the PDU is larger than was agreed on")
         buffer = bytearray(nr_bytes)
-        view = memoryview(buffer)
+        deadline_s = time.monotonic() + _PDU_S
+        patience_s = self.socket.gettimeout()
         done = 0
-        while done < nr_bytes:
-            received = self.socket.recv_into(view[done:])
-            if not received:
-                break
-            done += received
-        view.release()
+        with memoryview(buffer) as view:
+            while done < nr_bytes:
+                self.socket.settimeout(max(deadline_s - time.monotonic(), 0.001))
+                received = self.socket.recv_into(view[done:])
+                if not received:
+                    break
+                done += received
+        self.socket.settimeout(patience_s)
         del buffer[done:]
         return buffer
 
@@ -70,6 +79,7 @@ class ListenerHandler(RequestHandler):
     def _create_association(self) -> Any:
         association = super()._create_association()
         association.dimse = self.server.provider(association)
+        _bound(association)
         sock = association.dul.socket
         sock.__class__ = BoundedSocket
         sock.max_bytes = max(self.server.max_pdu_bytes, _LEAST_PDU_BYTES) + 64
@@ -77,6 +87,46 @@ class ListenerHandler(RequestHandler):
         self.request.settimeout(association.network_timeout)
         self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return association
+
+
+def _bound(association: Any) -> None:
+    """See that an association ends, threads and connection.
+
+    pynetdicom trusts what a PDU says that it could parse: an error there would end one of the two threads and leave the
+    other for ever. So would a request that comes when nobody waits for it any more.
+    """
+    machine, negotiation = association.dul.state_machine, association.acse
+    machine.do_action = _guarded(machine.do_action, association)
+    negotiation.negotiate_association = _guarded(negotiation.negotiate_association, association)
+    kill = association.kill
+
+    def killed() -> None:
+        timer = threading.Timer(_END_S, _end, [association])
+        timer.daemon = True
+        timer.start()
+        kill()
+        timer.cancel()
+
+    association.kill = killed
+
+
+def _guarded(act: Callable[..., Any], association: Any) -> Callable[..., Any]:
+    def guarded(*what: Any) -> Any:
+        try:
+            return act(*what)
+        except Exception as error:  # of many kinds: whatever a peer may write can be wrong
+            _LOG.warning("what %s sent makes no sense: %s", association.requestor.address, type(error).__name__)
+            _end(association)
+            return None
+
+    return guarded
+
+
+def _end(association: Any) -> None:
+    association.is_aborted, association.is_established = True, False
+    association._kill = True
+    association.dul.kill_dul()
+    association.dul.socket._shutdown_socket()
 
 
 class ListenerServer(ThreadedAssociationServer):
