@@ -28,7 +28,7 @@ from fractureai.domain.study import Batch, SourceImage, Study
 from fractureai.domain.study_json import study_to_json
 from fractureai.embedded.redis import find_redis_server, redis_command
 from fractureai.embedded.service import GRACEFUL, worker_command
-from fractureai.settings import LedgerSettings, MetricsGroup, QueueGroup, Settings
+from fractureai.settings import LedgerSettings, QueueGroup, Settings
 from fractureai.stages import accept
 from fractureai.stages.artifacts import write_json
 from tests.chaos.processes import Child, Keeper
@@ -163,7 +163,6 @@ def installation(
             models_dir=models_dir,
             queue=QueueGroup(url=url),
             ledger=LedgerSettings(url=ledger_url),
-            metrics=MetricsGroup(dir=folder / "metrics"),
         )
         deployment = Deployment(settings)
         deployment.ledger.open_count()
@@ -185,7 +184,6 @@ def _environment(settings: Settings, ledger_url: str) -> dict[str, str]:
         "FRACTUREAI_MODELS_DIR": str(settings.models_dir),
         "FRACTUREAI_QUEUE__URL": settings.queue.url,
         "FRACTUREAI_LEDGER__URL": ledger_url,
-        "FRACTUREAI_METRICS__DIR": str(settings.metrics.dir),
         "FRACTUREAI_LOG_LEVEL": "WARNING",
         "FRACTUREAI_INFERENCE_THREADS": "1",
         "OMP_NUM_THREADS": "1",
@@ -197,7 +195,9 @@ def _environment(settings: Settings, ledger_url: str) -> dict[str, str]:
 
 def _children(folder: Path, socket: Path, workers: Sequence[Worker], environment: Mapping[str, str]) -> list[Child]:
     def child(name: str, command: Sequence[str]) -> Child:
-        return Child(name, command, environment, folder / "logs" / f"{name}.log")
+        # Two of a role count apart.
+        own = {"FRACTUREAI_METRICS__DIR": str(folder / "metrics" / name)}
+        return Child(name, command, {**environment, **own}, folder / "logs" / f"{name}.log")
 
     children = [child("redis", redis_command(find_redis_server(), socket, folder / "redis"))]
     for number, worker in enumerate(workers):

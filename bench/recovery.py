@@ -90,18 +90,23 @@ def main() -> None:
         everybody_s, began_s = machine_cpu_s(), time.monotonic()
         watch, found = _recover(built, files, chosen.studies)
         found["of_the_machine_cores_used"] = round((machine_cpu_s() - everybody_s) / (time.monotonic() - began_s), 2)
-        found["checked"] = check(built)
+        document = {"machine": machine(), "options": {"studies": chosen.studies, "ledger": chosen.ledger}} | found
+        document |= {"checked": check(built), "windows_cpu_ms_a_study": _windows(watch)}
+        _write(document, chosen.json)
         rounds = _rounds(built, stack.enter_context(_fresh(models, chosen.ledger)), files, chosen.rounds)
-    document = {"machine": machine(), "options": {"studies": chosen.studies, "ledger": chosen.ledger}}
-    document |= found | {"windows_cpu_ms_a_study": _windows(watch), "full_against_empty_ledger": rounds}
-    chosen.json.parent.mkdir(parents=True, exist_ok=True)
-    chosen.json.write_text(json.dumps(document, indent=1) + "\n")
+    document |= {"full_against_empty_ledger": rounds}
+    _write(document, chosen.json)
     print(json.dumps(document, indent=1))
     missed = [*document["checked"]["wrong"]]
     if rounds["ratio_median"] > _MOST_RATIO:
         missed.append(f"a study costs {rounds['ratio_median']} times as much on a full ledger")
     if missed:
         sys.exit("; ".join(missed))
+
+
+def _write(document: dict[str, Any], file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(document, indent=1) + "\n")
 
 
 @contextlib.contextmanager
@@ -201,20 +206,22 @@ def check(built: Installation) -> dict[str, Any]:
         wrong.append(f"{total} studies, {len(folders)} in the store, {results} with result and report")
     if tuple(places) != (total, total) or twice:
         wrong.append(f"places {tuple(places)} of {total}, {twice} done twice")
-    done = {stage: runs.get(f"{stage} done", 0) for stage in Stage}
+    done = {stage: runs[f"{stage} done"] for stage in Stage}
     wrong += [f"{stage} was done {number} times" for stage, number in done.items() if number != total]
     return {"states": states, "stage_runs": runs, "restarts": built.restarts(), "wrong": wrong}
 
 
-def _runs(built: Installation) -> dict[str, int]:
-    registry = CollectorRegistry()
-    MultiProcessCollector(registry, path=str(built.folder / "metrics"))
-    return {
-        f"{sample.labels['stage']} {sample.labels['result']}": int(sample.value)
-        for metric in registry.collect()
-        if metric.name == "fractureai_stage_runs"
-        for sample in metric.samples
-    }
+def _runs(built: Installation) -> Counter[str]:
+    """How often each stage was run, by what came of it: the counts of all workers, killed ones included."""
+    found: Counter[str] = Counter()
+    for folder in (built.folder / "metrics").iterdir():
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry, path=str(folder))
+        for metric in registry.collect():
+            if metric.name == "fractureai_stage_runs":
+                for sample in metric.samples:
+                    found[f"{sample.labels['stage']} {sample.labels['result']}"] += int(sample.value)
+    return found
 
 
 def _rounds(full: Installation, empty: Installation, files: Sequence[Path], rounds: int) -> dict[str, Any]:
@@ -232,7 +239,7 @@ def _rounds(full: Installation, empty: Installation, files: Sequence[Path], roun
         "ratio_median": round(statistics.median(ratios), 3),
         "ratios": [round(ratio, 3) for ratio in ratios],
         "cpu_ms_a_study": {
-            name: {label: round(statistics.median(each[label] for each in found), 2) for label in found[0]}
+            name: {label: round(statistics.median(each.get(label, 0.0) for each in found), 2) for label in found[0]}
             for name, found in costs.items()
         },
     }
@@ -247,7 +254,8 @@ def _round(watch: Watch, files: Sequence[Path], count: int = 100) -> dict[str, f
 
 
 def _work(cost: dict[str, float]) -> float:
-    return sum(cost[label] for label in _WORK)
+    # A decoding child that is just being replaced has no time of its own; what it used is its parent's by then.
+    return sum(cost.get(label, 0.0) for label in _WORK)
 
 
 def _windows(watch: Watch) -> dict[str, dict[str, float]]:
