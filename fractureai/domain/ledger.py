@@ -255,11 +255,14 @@ class Outbox(Protocol):
     def due_deliveries(self, *, now_s: float, limit: int) -> list[str]:
         """Deliveries whose time has come, longest due first."""
 
-    def published_deliveries(self, delivery_ids: Sequence[str], *, due_again_at_s: float) -> None:
-        """Messages were sent; look again then."""
+    def published_deliveries(self, delivery_ids: Sequence[str], *, now_s: float, due_again_at_s: float) -> None:
+        """Messages were sent for what was due at ``now_s``; look again then."""
 
     def claim_delivery(self, delivery_id: str, *, now_s: float, lease_s: float) -> Delivery | None:
         """Lease it, counting the attempt; ``None`` if it is over, or somebody else holds it."""
+
+    def renew_delivery(self, delivery: Delivery, *, until_s: float) -> bool:
+        """As :meth:`WorkLedger.renew`."""
 
     def delivered(self, delivery: Delivery, *, now_s: float) -> None:
         """It was taken."""

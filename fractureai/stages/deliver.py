@@ -12,6 +12,7 @@ from fractureai.domain.records import Channel, Delivery, StudyRow
 from fractureai.domain.study import WorkState
 from fractureai.errors import BrokenDeployment, RejectedInput, TransientFailure
 from fractureai.stages import notify, post_fhir, send
+from fractureai.stages.attempts import kept
 from fractureai.stages.ports import StagePorts
 
 _LOG = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ _OF_RESULTS = frozenset({Channel.DICOM, Channel.FHIR})
 
 def run(delivery_id: str, ports: StagePorts) -> str:
     """Deliver once. Returns ``not_due``, ``done``, ``retry``, ``failed`` or ``superseded``."""
-    delivery = ports.ledger.claim_delivery(delivery_id, now_s=ports.clock(), lease_s=ports.policy.delivery_lease_s)
+    delivery = ports.ledger.claim_delivery(delivery_id, now_s=ports.clock(), lease_s=ports.policy.lease_s)
     if delivery is None:
         return "not_due"
     row = ports.ledger.study(delivery.study_id, site=delivery.site)
@@ -46,7 +47,12 @@ def run(delivery_id: str, ports: StagePorts) -> str:
         if delivery.attempts < ports.policy.attempts_on(delivery.channel):
             return _again(delivery, f"waits for {study_id}, which supersedes it", ports)
     try:
-        CHANNELS[delivery.channel](delivery, row, ports)
+        with kept(
+            lambda until_s: ports.ledger.renew_delivery(delivery, until_s=until_s),
+            ports,
+            longest_s=ports.policy.longest_s,
+        ):
+            CHANNELS[delivery.channel](delivery, row, ports)
     except RejectedInput as refusal:
         return _give_up(delivery, refusal.detail, ports)
     except TransientFailure as failure:

@@ -18,8 +18,8 @@ class WorkPolicy:
     Attributes
     ----------
     lease_s:
-        How long a worker holds a stage without renewing; it renews every third of it while it lives, so that a dead
-        worker's study is soon taken up again.
+        How long a worker holds a stage or a delivery without renewing; it renews every third of it while it lives, so
+        that what a dead worker held is soon taken up again.
     max_attempts:
         Attempts a stage may begin before the study is given up as ``failed``.
     backoff_s, longest_wait_s:
@@ -29,7 +29,8 @@ class WorkPolicy:
     insist_s:
         How long a worker that has its work in hand waits for a ledger that is away.
     longest_s, longest_intake_s:
-        How long a stage, and the unpacking of a batch, may take at all; then their lease is not renewed any more.
+        How long a stage or a delivery, and the unpacking of a batch, may take at all; then their lease is not renewed
+        any more.
     patience_s:
         How long a published study may stay untouched, whatever the queue looks like, before it is published again.
     walk_in_studies:
@@ -40,8 +41,6 @@ class WorkPolicy:
         Attempts at telling somebody of a finished study, and the wait after the first; doubled for every further one.
     results_attempts, results_backoff_s:
         The same for sending results to DICOM peers.
-    delivery_lease_s:
-        How long a worker holds a delivery; longer than a task may take.
     public_base_url:
         Scheme, host and port that links in messages begin with.
     quiet:
@@ -65,7 +64,6 @@ class WorkPolicy:
     delivery_backoff_s: float = 30.0
     results_attempts: int = 20
     results_backoff_s: float = 30.0
-    delivery_lease_s: float = 200.0
     public_base_url: str = ""
     quiet: Quiet = field(default_factory=Quiet)
     revise_within_s: float = 24 * 3600.0

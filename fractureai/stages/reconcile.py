@@ -112,5 +112,5 @@ def _deliveries(ports: StagePorts, now_s: float) -> int:
     due = ports.ledger.due_deliveries(now_s=now_s, limit=_ROUND)
     for delivery_id in due:
         ports.queue.publish_delivery(delivery_id)
-    ports.ledger.published_deliveries(due, due_again_at_s=now_s + _DELIVERY_AGAIN_S)
+    ports.ledger.published_deliveries(due, now_s=now_s, due_again_at_s=now_s + _DELIVERY_AGAIN_S)
     return len(due)

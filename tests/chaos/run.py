@@ -16,6 +16,9 @@ from tests.chaos.faults import Fault, plan, strike
 from tests.chaos.sender import Sender, draw, receiver
 from tests.chaos.world import Kind, world
 
+# A message that was taken but not leased by a worker that died is sent again after two minutes.
+_TOLD_WITHIN_S = 240
+
 
 @dataclass(frozen=True)
 class Order:
@@ -95,6 +98,6 @@ def run(order: Order, say: Callable[[str], None] = lambda _: None) -> Outcome:
 
 def _let_messages_arrive(told: list[dict[str, Any]], order: Order, never: list[str]) -> None:
     """The last messages come after the last result."""
-    deadline = time.monotonic() + (0 if never else 120)
+    deadline = time.monotonic() + (0 if never else _TOLD_WITHIN_S)
     while len({message["study_id"] for message in told}) < order.studies and time.monotonic() < deadline:
         time.sleep(0.2)

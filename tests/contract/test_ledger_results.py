@@ -207,7 +207,7 @@ def test_one_delivery_for_each_finish(telling: Ledger) -> None:
 def test_a_delivery_from_due_to_given_up_and_again(telling: Ledger) -> None:
     study_id = finished(telling)
     (delivery_id,) = telling.due_deliveries(now_s=2000.0, limit=9)
-    telling.published_deliveries([delivery_id], due_again_at_s=2060.0)
+    telling.published_deliveries([delivery_id], now_s=2000.0, due_again_at_s=2060.0)
     assert telling.due_deliveries(now_s=2059.0, limit=9) == []
     held = telling.claim_delivery(delivery_id, now_s=2001.0, lease_s=30.0)
     assert held is not None
@@ -258,6 +258,30 @@ def test_what_was_rejected_is_tried_again_when_a_person_says_so(telling: Ledger)
     telling.give_up_delivery(held, "sr", now_s=2002.0)
     assert telling.retry_delivery(delivery_id, site="main", now_s=2003.0)
     assert telling.delivered_objects(delivery_id) == [stored]
+
+
+def test_publishing_says_nothing_about_what_was_taken_meanwhile(telling: Ledger) -> None:
+    finished(telling)
+    (delivery_id,) = telling.due_deliveries(now_s=2000.0, limit=9)
+    held = telling.claim_delivery(delivery_id, now_s=2001.0, lease_s=30.0)
+    telling.published_deliveries([delivery_id], now_s=2000.0, due_again_at_s=2120.0)
+    assert telling.due_deliveries(now_s=2031.0, limit=9) == [delivery_id]  # its holder may have died
+    assert held is not None
+    telling.postpone_delivery(held, "HTTP 500", due_at_s=9000.0)
+    telling.published_deliveries([delivery_id], now_s=2000.0, due_again_at_s=2120.0)
+    assert telling.due_deliveries(now_s=8999.0, limit=9) == []
+
+
+def test_a_delivery_that_takes_long_is_held_on_to(telling: Ledger) -> None:
+    finished(telling)
+    (delivery_id,) = telling.due_deliveries(now_s=2000.0, limit=9)
+    held = telling.claim_delivery(delivery_id, now_s=2000.0, lease_s=30.0)
+    assert held is not None
+    assert telling.renew_delivery(held, until_s=2050.0)
+    assert telling.due_deliveries(now_s=2049.0, limit=9) == []
+    assert telling.claim_delivery(delivery_id, now_s=2049.0, lease_s=30.0) is None
+    assert telling.claim_delivery(delivery_id, now_s=2050.0, lease_s=30.0) is not None
+    assert not telling.renew_delivery(held, until_s=2100.0)
 
 
 def test_a_lease_that_was_lost_closes_nothing(telling: Ledger) -> None:

@@ -42,7 +42,10 @@ _DUE = (
 )
 _PUBLISHED = (
     update(DELIVERIES)
-    .where(DELIVERIES.c.delivery_id.in_(bindparam("ids", expanding=True)), _OPEN)
+    # What a worker took in the meantime, or has put off, is due when that ends.
+    .where(
+        DELIVERIES.c.delivery_id.in_(bindparam("ids", expanding=True)), _OPEN, DELIVERIES.c.due_at_s <= bindparam("now")
+    )
     .values(due_at_s=bindparam("due"))
 )
 _CLAIM = (
@@ -51,15 +54,19 @@ _CLAIM = (
     .values(attempts=DELIVERIES.c.attempts + 1, lease_until_s=bindparam("until"), due_at_s=bindparam("until"))
     .returning(*_ROW)
 )
+_HELD = and_(
+    DELIVERIES.c.delivery_id == bindparam("id"),
+    _OPEN,
+    DELIVERIES.c.attempts == bindparam("attempt"),
+)
+_RENEW = (
+    update(DELIVERIES)
+    .where(_HELD, DELIVERIES.c.lease_until_s.is_not(None))
+    .values(lease_until_s=bindparam("until"), due_at_s=bindparam("until"))
+)
 _CLOSE = (
     update(DELIVERIES)
-    .where(
-        and_(
-            DELIVERIES.c.delivery_id == bindparam("id"),
-            _OPEN,
-            DELIVERIES.c.attempts == bindparam("attempt"),
-        )
-    )
+    .where(_HELD)
     .values(state=bindparam("closed_as"), due_at_s=bindparam("due"), last_error=bindparam("error"), lease_until_s=None)
 )
 _LIST = (
@@ -137,11 +144,11 @@ class OutboxMethods:
         with self._connections.read() as connection:
             return list(connection.execute(_DUE, {"now": now_s, "most": limit}).scalars())
 
-    def published_deliveries(self, delivery_ids: Sequence[str], *, due_again_at_s: float) -> None:
-        """Messages were sent; look again then."""
+    def published_deliveries(self, delivery_ids: Sequence[str], *, now_s: float, due_again_at_s: float) -> None:
+        """Messages were sent for what was due at ``now_s``; look again then."""
         if delivery_ids:
             with self._connections.write(durable=False) as connection:
-                connection.execute(_PUBLISHED, {"ids": list(delivery_ids), "due": due_again_at_s})
+                connection.execute(_PUBLISHED, {"ids": list(delivery_ids), "now": now_s, "due": due_again_at_s})
 
     def claim_delivery(self, delivery_id: str, *, now_s: float, lease_s: float) -> Delivery | None:
         """Lease it, counting the attempt; ``None`` if it is over, or somebody else holds it."""
@@ -149,6 +156,12 @@ class OutboxMethods:
             lease = {"id": delivery_id, "now": now_s, "until": now_s + lease_s}
             row = connection.execute(_CLAIM, lease).one_or_none()
             return None if row is None else _delivery_of(row)
+
+    def renew_delivery(self, delivery: Delivery, *, until_s: float) -> bool:
+        """Hold the lease longer; ``False`` if it is not ours any more."""
+        with self._connections.write(durable=False) as connection:
+            held = {"id": delivery.delivery_id, "attempt": delivery.attempts, "until": until_s}
+            return connection.execute(_RENEW, held).rowcount == 1
 
     def delivered(self, delivery: Delivery, *, now_s: float) -> None:
         """It was taken."""
