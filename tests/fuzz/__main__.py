@@ -34,11 +34,10 @@ def main() -> int:
     if options.inside:
         hunt_here(chosen[0], folder, seconds=options.minutes * 60, seed=options.seed)
         return 0
-    share_s = options.minutes * 60 / len(chosen)
     tallies = {}
     for reader in chosen:
         before_s = _cpu_of_ended_s()
-        executions, spent_s = _watch(reader, folder, share_s, options)
+        executions, spent_s = _watch(reader, folder, options.minutes * 60, options)
         minutes, cpu_minutes = round(spent_s / 60, 1), round((_cpu_of_ended_s() - before_s) / 60, 1)
         tallies[reader.name] = {"executions": executions, "minutes": minutes, "cpu_minutes": cpu_minutes}
         print(f"{reader.name:12} {executions:>9,} executions in {minutes} min, {cpu_minutes} of processor", flush=True)
@@ -54,7 +53,7 @@ def _options() -> argparse.Namespace:
     guided = importlib.util.find_spec("atheris") is not None
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("readers", nargs="*", choices=[[], *(reader.name for reader in READERS)], metavar="READER")
-    parser.add_argument("--minutes", type=float, default=10.0, help="in total, shared by the readers")
+    parser.add_argument("--minutes", type=float, default=10.0, help="of each reader")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, help="where findings and the grown corpus go")
     parser.add_argument("--engine", choices=["atheris", "plain"], default="atheris" if guided else "plain")
