@@ -66,6 +66,12 @@ _ASSIGN = (
 _REVISION = select(REVISIONS).where(
     REVISIONS.c.examination_id == bindparam("id"), REVISIONS.c.number == bindparam("number")
 )
+_NEWEST = (
+    select(REVISIONS.c.study_id, REVISIONS.c.number)
+    .where(REVISIONS.c.examination_id == bindparam("id"), REVISIONS.c.number < bindparam("number"))
+    .order_by(REVISIONS.c.number.desc())
+    .limit(1)
+)
 _IMAGES = (
     select(
         INSTANCES.c.site,
@@ -279,7 +285,7 @@ def _instance_values(arrival: Arrival) -> dict[str, Any]:
 def _add_revision(
     connection: Connection, examination_id: str, row: Any, number: int, batch_id: str, study_id: str
 ) -> None:
-    earlier = connection.execute(_REVISION, {"id": examination_id, "number": number - 1}).one_or_none()
+    earlier = connection.execute(_NEWEST, {"id": examination_id, "number": number}).one_or_none()
     connection.execute(
         insert(REVISIONS),
         {
@@ -289,6 +295,6 @@ def _add_revision(
             "number": number,
             "batch_id": batch_id,
             # Only a study of the earlier images too stands in the place of the earlier study.
-            "supersedes": earlier.study_id if earlier is not None and row.base_revision < number - 1 else None,
+            "supersedes": earlier.study_id if earlier is not None and row.base_revision < earlier.number else None,
         },
     )

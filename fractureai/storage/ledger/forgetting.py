@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, delete, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Table, and_, delete, func, or_, select, update
 
 from fractureai.domain.retention import Forgotten, Hold, HoldKind
 from fractureai.storage.ledger.audit_tables import HOLDS
@@ -62,9 +62,11 @@ class ForgettingMethods:
             row = connection.execute(select(STUDIES.c.batch_id).where(*this).with_for_update()).one_or_none()
             if row is None:
                 return None
-            examination = connection.execute(
-                select(REVISIONS.c.examination_id).where(REVISIONS.c.study_id == study_id)
-            ).scalar_one_or_none()
+            revision = connection.execute(select(REVISIONS).where(REVISIONS.c.study_id == study_id)).one_or_none()
+            if revision is not None:
+                # What was superseded by it is now by the one after it.
+                after = update(REVISIONS).where(REVISIONS.c.supersedes == study_id)
+                connection.execute(after.values(supersedes=revision.supersedes))
             told = select(DELIVERIES.c.delivery_id).where(DELIVERIES.c.study_id == study_id)
             rows: dict[str, int] = {}
             for table in _tables_with("delivery_id", but="study_id"):
@@ -72,7 +74,7 @@ class ForgettingMethods:
             for table in _tables_with("study_id"):
                 _forget(connection, table, table.c.study_id == study_id, rows)
             batch_id = _forget_batch(connection, row.batch_id, rows)
-            arrivals = _forget_examination(connection, examination, rows) if examination else ()
+            arrivals = _forget_images(connection, revision.examination_id, rows) if revision is not None else ()
             return Forgotten(rows, batch_id, arrivals)
 
 
@@ -87,19 +89,19 @@ def _forget_batch(connection: Connection, batch_id: str, rows: dict[str, int]) -
     return batch_id
 
 
-def _forget_examination(
-    connection: Connection, examination: str, rows: dict[str, int]
-) -> tuple[tuple[str, float], ...]:
-    """Forget an examination that nothing is left of and nothing is coming for."""
+def _forget_images(connection: Connection, examination: str, rows: dict[str, int]) -> tuple[tuple[str, float], ...]:
+    """Forget what came in and is in no study any more, and the examination if nothing is left of it or coming."""
     this = EXAMINATIONS.c.examination_id == examination
-    state = connection.execute(select(EXAMINATIONS.c.state).where(this)).scalar_one_or_none()
-    left = connection.execute(select(func.count()).where(REVISIONS.c.examination_id == examination)).scalar_one()
-    if left or state != "settled":
-        return ()
-    mine = INSTANCES.c.examination_id == examination
-    found = connection.execute(select(INSTANCES.c.arrival_id, INSTANCES.c.received_at_s).where(mine)).all()
-    _forget(connection, INSTANCES, mine, rows)
-    _forget(connection, EXAMINATIONS, this, rows)
+    # Locked, so that an image that comes just now is seen, or finds the examination gone.
+    state = connection.execute(select(EXAMINATIONS.c.state).where(this).with_for_update()).scalar_one_or_none()
+    newest = connection.execute(
+        select(func.max(REVISIONS.c.number)).where(REVISIONS.c.examination_id == examination)
+    ).scalar_one()
+    orphaned = and_(INSTANCES.c.examination_id == examination, INSTANCES.c.revision > (newest or 0))
+    found = connection.execute(select(INSTANCES.c.arrival_id, INSTANCES.c.received_at_s).where(orphaned)).all()
+    _forget(connection, INSTANCES, orphaned, rows)
+    if newest is None and state == "settled":
+        _forget(connection, EXAMINATIONS, this, rows)
     return tuple((row.arrival_id, row.received_at_s) for row in found)
 
 
