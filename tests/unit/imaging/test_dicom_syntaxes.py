@@ -14,11 +14,13 @@ import pydicom
 import pytest
 from pydicom import uid
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
 from pydicom.pixels import get_decoder
 
 from fractureai.errors import RejectedInput
 from fractureai.imaging.dicom import read_dicom
 from fractureai.imaging.limits import DecodeLimits
+from tests.unit.imaging import htj2k
 
 BUNDLED = Path(pydicom.__file__).parent / "data" / "test_files"
 ANY_SIZE = DecodeLimits(min_side_px=1)
@@ -131,3 +133,23 @@ def test_what_dcmtk_encodes(
     assert packed.header.transfer_syntax_uid == syntax
     difference = np.abs(packed.pixels.astype(int) - read_dicom(plain, ANY_SIZE).pixels)
     assert difference.max() <= tolerance
+
+
+@pytest.mark.parametrize(
+    ("syntax", "stream"),
+    [(uid.HTJ2KLossless, htj2k.LOSSLESS), (uid.HTJ2KLosslessRPCL, htj2k.LOSSLESS), (uid.HTJ2K, htj2k.LOSSY)],
+)
+def test_what_openjph_encodes(
+    dataset: Callable[..., Dataset], written: Callable[[Dataset], bytes], syntax: str, stream: bytes
+) -> None:
+    rows, columns = np.mgrid[0:64, 0:64]
+    window = {"WindowCenter": 2048, "WindowWidth": 4096}
+    plain = dataset((rows * columns).astype(np.uint16), **window)
+    packed = dataset((rows * columns).astype(np.uint16), **window)
+    packed.PixelData = encapsulate([stream])
+    packed["PixelData"].VR = "OB"
+    packed.file_meta.TransferSyntaxUID = syntax
+    read = read_dicom(written(packed), ANY_SIZE)
+    assert read.header.transfer_syntax_uid == syntax
+    difference = np.abs(read.pixels.astype(int) - read_dicom(written(plain), ANY_SIZE).pixels)
+    assert difference.max() <= (1 if syntax == uid.HTJ2K else 0)
