@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import socket
+import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fractureai.dicom.delivery import PeerSender
+from fractureai.dicom.peers import Peers
 from fractureai.domain.dicom_objects import DicomKind
 from fractureai.domain.ports import OutgoingObject
 from fractureai.domain.records import Channel, DeliveredObject, DeliveryState, ObjectState, Subscriber
@@ -16,6 +22,10 @@ from fractureai.domain.study import Stage, WorkState
 from fractureai.stages import classify, deliver, detect, examinations, explain, report
 from fractureai.storage.ledger.sql import SqlLedger
 from tests.bad_files import phantom_dicom
+from tests.dicom_programs import needs_dcmtk
+from tests.integration.waiting import until
+from tests.processes import free_port
+from tests.unit.dicom.conftest import dimse
 from tests.unit.stages.arriving import QUIET, arrive, unpack
 from tests.unit.stages.conftest import House
 
@@ -36,6 +46,50 @@ class Peer:
         assert destination == "pacs"
         self.sent.append([each.name for each in objects])
         return [self.answers.get(each.name, DeliveredObject(each.name, ObjectState.STORED)) for each in objects]
+
+
+class Storescp:
+    """dcmtk's archive, which can be had killed when it has received so many objects."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self._folder = folder / "received"
+        self._folder.mkdir()
+
+    def objects(self) -> list[Path]:
+        return list(self._folder.glob("*.dcm"))
+
+    @contextlib.contextmanager
+    def running(self, *, until_objects: int = 1000) -> Iterator[None]:
+        kill = f"test $(ls {self._folder} | wc -l) -lt {until_objects} || kill -9 $PPID"
+        command = [
+            "storescp",
+            "+xa",
+            "-od",
+            self._folder,
+            "-fe",
+            ".dcm",
+            "-xs",
+            "-xcr",
+            kill,
+            "-aet",
+            "PACS",
+            self.port,
+        ]
+        words = [str(word) for word in command]
+        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            until(self._listens, every_s=0.02)
+            yield
+        finally:
+            process.kill()
+            process.wait()
+
+    def _listens(self) -> bool:
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+            return True
+        return False
 
 
 @pytest.fixture
@@ -110,6 +164,32 @@ def test_what_may_still_be_taken_is_tried_on_beside_what_will_not(sending: House
     assert peer.sent[1:] == [["pdf"]]
     (row,) = [each for each in sending.ledger.undelivered(site="local", limit=9) if each.destination]
     assert (row.state, row.last_error) == (DeliveryState.GIVEN_UP, "1 of 3 refused: sr (status 0x0122)")
+
+
+@needs_dcmtk
+def test_a_destination_that_is_killed_in_the_middle_of_a_delivery_has_all_of_it_in_the_end(
+    sending: House, tmp_path: Path
+) -> None:
+    read(sending)
+    archive = Storescp(tmp_path)
+    sending.sender = PeerSender(Peers(destination=(dimse(archive.port),)), "FRACTUREAI", clock=sending.clock)
+    with archive.running(until_objects=2):
+        assert deliver_due(sending) == ["retry"]
+    (row,) = [each for each in sending.ledger.undelivered(site="local", limit=9) if each.destination]
+    before = {each.name: each.state for each in sending.ledger.delivered_objects(row.delivery_id)}
+    lost = [name for name, state in before.items() if state is ObjectState.REFUSED]
+    assert lost
+    assert [state for state in before.values() if state is ObjectState.STORED]
+    sending.now_s += 100
+    assert deliver_due(sending) == ["retry"]  # nobody is there
+    sending.now_s += 100
+    received = len(archive.objects())
+    with archive.running():
+        assert deliver_due(sending) == ["done"]
+    after = sending.ledger.delivered_objects(row.delivery_id)
+    assert {each.state for each in after} == {ObjectState.STORED}
+    assert len(archive.objects()) == len(after) == len(before)
+    assert received >= len(before) - len(lost)
 
 
 # What a later image has made old.
