@@ -83,17 +83,15 @@ def _association(destination: Destination, ae_title: str, contexts: list[Present
 def _contexts(datasets: Any) -> list[PresentationContext]:
     pairs: dict[tuple[UID, UID], None] = {}
     for dataset in datasets:
-        syntax = dataset.file_meta.TransferSyntaxUID
-        pairs[dataset.SOPClassUID, syntax] = None
-        if not syntax.is_compressed:
-            pairs[dataset.SOPClassUID, ExplicitVRLittleEndian] = None
-            pairs[dataset.SOPClassUID, ImplicitVRLittleEndian] = None
+        for syntax in (dataset.file_meta.TransferSyntaxUID, ExplicitVRLittleEndian, ImplicitVRLittleEndian):
+            pairs[dataset.SOPClassUID, syntax] = None
     return [build_context(sop_class, syntax) for sop_class, syntax in pairs]
 
 
 def _store(association: Any, each: OutgoingObject, dataset: Dataset) -> DeliveredObject:
     if not association.is_established:
         return DeliveredObject(each.name, ObjectState.REFUSED, "the connection was lost")
+    _as_accepted(association, dataset)
     try:
         status = association.send_c_store(dataset)
     except ValueError:  # no presentation context was accepted for it
@@ -103,6 +101,16 @@ def _store(association: Any, each: OutgoingObject, dataset: Dataset) -> Delivere
     if not status:
         return DeliveredObject(each.name, ObjectState.REFUSED, "no answer")
     return DeliveredObject(each.name, _state(status.Status), _words(status))
+
+
+def _as_accepted(association: Any, dataset: Dataset) -> None:
+    """Decompress it for a peer that takes its kind, but not so; it stays the same object (PS3.5 section 10.1)."""
+    accepted = {
+        one.transfer_syntax[0] for one in association.accepted_contexts if one.abstract_syntax == dataset.SOPClassUID
+    }
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if accepted and syntax not in accepted and syntax.is_compressed:
+        dataset.decompress(generate_instance_uid=False)
 
 
 def _state(status: int) -> ObjectState:

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom import dcmread
 
 from fractureai.dicom.delivery import PeerSender
 from fractureai.dicom.peers import Peers
+from fractureai.domain import keys
 from fractureai.domain.dicom_objects import DicomKind
 from fractureai.domain.ports import OutgoingObject
 from fractureai.domain.records import Channel, DeliveredObject, DeliveryState, ObjectState, Subscriber
@@ -51,7 +53,8 @@ class Peer:
 class Storescp:
     """dcmtk's archive, which can be had killed when it has received so many objects."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, syntaxes: str = "+xa") -> None:
+        self._syntaxes = syntaxes
         self.port = free_port()
         self._folder = folder / "received"
         self._folder.mkdir()
@@ -62,21 +65,8 @@ class Storescp:
     @contextlib.contextmanager
     def running(self, *, until_objects: int = 1000) -> Iterator[None]:
         kill = f"test $(ls {self._folder} | wc -l) -lt {until_objects} || kill -9 $PPID"
-        command = [
-            "storescp",
-            "+xa",
-            "-od",
-            self._folder,
-            "-fe",
-            ".dcm",
-            "-xs",
-            "-xcr",
-            kill,
-            "-aet",
-            "PACS",
-            self.port,
-        ]
-        words = [str(word) for word in command]
+        where = ["-od", self._folder, "-fe", ".dcm", "-aet", "PACS", self.port]
+        words = [str(word) for word in ("storescp", self._syntaxes, "-xs", "-xcr", kill, *where)]
         process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             until(self._listens, every_s=0.02)
@@ -190,6 +180,27 @@ def test_a_destination_that_is_killed_in_the_middle_of_a_delivery_has_all_of_it_
     assert {each.state for each in after} == {ObjectState.STORED}
     assert len(archive.objects()) == len(after) == len(before)
     assert received >= len(before) - len(lost)
+
+
+@needs_dcmtk
+@pytest.mark.parametrize("syntaxes", ["+x=", "+xi"])
+def test_an_archive_that_takes_nothing_compressed_has_the_captures_uncompressed(
+    sending: House, tmp_path: Path, syntaxes: str
+) -> None:
+    study_id = read(sending)
+    archive = Storescp(tmp_path, syntaxes)
+    sending.sender = PeerSender(Peers(destination=(dimse(archive.port),)), "FRACTUREAI", clock=sending.clock)
+    with archive.running():
+        assert deliver_due(sending) == ["done"]
+    received = {each.SOPInstanceUID: each for each in map(dcmread, archive.objects())}
+    for name in ("overlay-1", "summary"):
+        with sending.store.as_file(keys.dicom_object("local", study_id, name)) as path:
+            ours = dcmread(path)
+        theirs = received[ours.SOPInstanceUID]
+        assert ours.file_meta.TransferSyntaxUID.is_compressed
+        assert not theirs.file_meta.TransferSyntaxUID.is_compressed
+        assert theirs.LossyImageCompression == "01"
+        assert (theirs.pixel_array == ours.pixel_array).all()
 
 
 # What a later image has made old.
