@@ -71,8 +71,9 @@ def add_verdict(study_id: str) -> tuple[Response, int]:
 @bp.get("/deliveries")
 def deliveries() -> dict[str, Any]:
     """News of finished studies that the receiver has not taken, the newest first."""
-    rows = web().ports.ledger.undelivered(site=site(), limit=_MOST_DELIVERIES)
-    return {"deliveries": [delivery_document(row) for row in rows]}
+    ledger = web().ports.ledger
+    rows = ledger.undelivered(site=site(), limit=_MOST_DELIVERIES)
+    return {"deliveries": [delivery_document(row, ledger.delivered_objects(row.delivery_id)) for row in rows]}
 
 
 @bp.post("/deliveries/<delivery_id>/retry")

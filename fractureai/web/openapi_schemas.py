@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fractureai.domain.dicom_objects import DicomKind
-from fractureai.domain.records import Agreement, Channel
+from fractureai.domain.records import Agreement, Channel, ObjectState
 from fractureai.domain.study import Assessment, Grouping, Stage, WorkState
 from fractureai.web.openapi_parts import GROUPING_TEXT, MAX_PATTERN_LENGTH, PATTERN_TEXT
 
@@ -277,6 +277,15 @@ SCHEMAS: dict[str, Schema] = {
                         "created_at": _MOMENT,
                         "due_at": _MOMENT,
                         "last_error": _text(),
+                        "objects": _list(
+                            _object(
+                                {
+                                    "name": _text("Name of the DICOM object: sr, pdf, overlay-1 …"),
+                                    "state": {"type": "string", "enum": [state.value for state in ObjectState]},
+                                    "detail": _text("The status or reason of the destination."),
+                                }
+                            )
+                        ),
                     }
                 )
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from flask import Response, json, request
 
 from fractureai.domain import keys
-from fractureai.domain.records import BatchRow, Delivery, Page, StudyRow, Verdict
+from fractureai.domain.records import BatchRow, DeliveredObject, Delivery, Page, StudyRow, Verdict
 from fractureai.domain.study import Study, WorkState
 from fractureai.web.context import link, site, web
 
@@ -212,8 +213,8 @@ def verdict_document(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def delivery_document(delivery: Delivery) -> dict[str, Any]:
-    """News of a finished study that was not taken yet."""
+def delivery_document(delivery: Delivery, objects: Sequence[DeliveredObject]) -> dict[str, Any]:
+    """News of a finished study that was not taken yet, and what became of each of its objects if it has such."""
     return {
         "delivery_id": delivery.delivery_id,
         "study_id": delivery.study_id,
@@ -224,6 +225,7 @@ def delivery_document(delivery: Delivery) -> dict[str, Any]:
         "created_at": moment(delivery.created_at_s),
         "due_at": moment(delivery.due_at_s),
         "last_error": delivery.last_error,
+        "objects": [{"name": each.name, "state": each.state.value, "detail": each.detail} for each in objects],
     }
 
 

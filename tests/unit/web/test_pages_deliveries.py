@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
-from fractureai.domain.records import Channel, Subscriber
+from fractureai.domain.records import Channel, DeliveredObject, ObjectState, Subscriber
 from fractureai.storage.ledger.sql import SqlLedger
 from fractureai.web.context import WebPorts
 from tests.browser.samples import View, finish, open_app, receive
@@ -35,6 +35,16 @@ def test_the_page(sending: WebPorts) -> None:
     text = client.get("/deliveries").text
     assert "given up" in text
     assert "sr (status 0xA700)" in text
+    fates = [
+        DeliveredObject("pdf", ObjectState.VERIFIED),
+        DeliveredObject("sr", ObjectState.REFUSED, "status 0xA700"),
+    ]
+    sending.ledger.note_objects(delivery_id, fates)
+    (document,) = client.get("/api/v1/deliveries").json["deliveries"]  # type: ignore[index]
+    assert document["objects"] == [
+        {"name": "pdf", "state": "verified", "detail": ""},
+        {"name": "sr", "state": "refused", "detail": "status 0xA700"},
+    ]
     (action,) = re.findall(r'action="(/deliveries/[^"]+)"', text)
     assert client.post(action).status_code == 303
     assert "waiting" in client.get("/deliveries").text
