@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,11 +18,11 @@ from fractureai.domain.study import WorkState
 from fractureai.phantoms.files import to_dicom
 from fractureai.phantoms.render import PhantomSpec, render
 from fractureai.storage.ledger.sql import SqlLedger
-from tests.dicom_programs import Orthanc, needs_orthanc
+from tests.dicom_programs import Orthanc, needs_dcmtk, needs_orthanc, run
 from tests.integration.conftest import Service
 from tests.integration.waiting import until
 
-pytestmark = [pytest.mark.xdist_group("service"), pytest.mark.timeout(560), needs_orthanc]
+pytestmark = [pytest.mark.xdist_group("service"), pytest.mark.timeout(560), needs_orthanc, needs_dcmtk]
 
 RESULTS = {"SR", "PR", "DOC"}
 """Modalities of the results beside the secondary captures, which have the modality of what they show or OT."""
@@ -78,6 +79,15 @@ def all_results(archive: Orthanc, study_uid: str) -> list[dict[str, Any]]:
     return found if {tags["Modality"] for tags in found} >= RESULTS and len(captures) >= 2 else []
 
 
+def modalities_found_in(archive: Orthanc, study_uid: str) -> set[str]:
+    """Of the series of a study, as any workstation would ask for them by C-FIND."""
+    keys = ["QueryRetrieveLevel=SERIES", f"StudyInstanceUID={study_uid}", "SeriesInstanceUID", "Modality"]
+    asked = [word for key in keys for word in ("-k", key)]
+    answer = run("findscu", "-S", "-v", "-aec", "ORTHANC", *asked, "127.0.0.1", archive.dicom_port)
+    assert answer.returncode == 0, answer.stdout
+    return set(re.findall(r"\(0008,0060\) CS \[(\w+) *\]", answer.stdout))
+
+
 def cli(service: Service, *words: str) -> subprocess.CompletedProcess[str]:
     """The command line, with the settings of the service; they come from one of its processes."""
     pid = service.running.supervisor.pids()["dicom"]
@@ -94,12 +104,14 @@ def test_there_and_back(
     service: Service, archive: Orthanc, ledger: SqlLedger, as_ae: str, site: str, peer: str
 ) -> None:
     study_uid = generate_uid(prefix="1.2.826.0.1.3680043.8.498.")[:50].rstrip(".")
+    earlier = {row.study_id for row in ledger.studies(site=site).rows}
     send(archive, as_ae, hand(study_uid))
     found = until(lambda: all_results(archive, study_uid), timeout_s=200)
     assert {tags["PatientID"] for tags in found} == {
         archive.instances(SOPInstanceUID=f"{study_uid}.1.1")[0]["PatientID"]
     }
-    (row,) = ledger.studies(site=site).rows
+    assert modalities_found_in(archive, study_uid) >= RESULTS
+    (row,) = [row for row in ledger.studies(site=site).rows if row.study_id not in earlier]
     assert row.state is WorkState.DONE
     until(lambda: ledger.undelivered(site=site, limit=9) == [] or None, timeout_s=60)
     sent = [event for event in ledger.history(row.study_id, site=site) if event.what == "sent"]
