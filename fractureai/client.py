@@ -9,6 +9,7 @@ from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote
 
 import httpx
 
@@ -181,10 +182,11 @@ class Client:
         """Send one file of an upload, streamed from disk; again in the place of the one before."""
         headers = {"Upload-Token": upload.token, "Content-Type": "application/octet-stream"}
         headers["Content-Length"] = str(path.stat().st_size)
+        # RFC 8187. Addresses end in logs, and a file's name may be a patient's.
+        headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(name, safe='', errors='replace')}"
         with path.open("rb") as stream:
             content = iter(lambda: stream.read(_CHUNK_BYTES), b"")
-            query = {"name": name}
-            answer = self._send("PUT", f"{upload.files_url}{number}", params=query, headers=headers, content=content)
+            answer = self._send("PUT", f"{upload.files_url}{number}", headers=headers, content=content)
         return _arrived(answer.json())
 
     def complete_upload(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Response, jsonify, request
+from werkzeug.http import parse_options_header
 
 from fractureai.domain.study import Upload
 from fractureai.web import accept, receipts
@@ -14,6 +15,12 @@ from fractureai.web.context import link, site, web
 from fractureai.web.problems import Problem
 from fractureai.web.representations import batch_accepted, moment
 from fractureai.web.sorting import sorting_of
+from fractureai.web.upload import drain
+
+_NOT_IN_ADDRESSES = (
+    "A file's name does not belong in the address. Send it as a header: "
+    "Content-Disposition: attachment; filename*=UTF-8''NAME, percent-encoded."
+)
 
 
 @bp.post("/uploads")
@@ -63,7 +70,16 @@ def upload_file(batch_id: str, number: int) -> Response:
         raise Problem("too_many_files", f"At most {most} in one upload.")
     if web().ports.ledger.batch(batch_id, site=site()) is not None:
         raise Problem("already_complete")
-    return jsonify(_receipt(batch_id, accept.receive_upload(request, batch_id, number, request.args.get("name", ""))))
+    return jsonify(_receipt(batch_id, accept.receive_upload(request, batch_id, number, _file_name())))
+
+
+def _file_name() -> str:
+    """What the sender calls the file: in a header, for addresses end in logs, and the name may be a patient's."""
+    if "name" in request.args:
+        drain(request)
+        raise Problem("bad_parameter", _NOT_IN_ADDRESSES)
+    _, said = parse_options_header(request.headers.get("Content-Disposition", ""))
+    return said.get("filename", "")
 
 
 @bp.post("/uploads/<id:batch_id>/complete")

@@ -101,6 +101,13 @@ IDEMPOTENCY_KEY = {
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
     "description": "The same key with the same request is done once, and answered the same for 24 hours.",
 }
+FILE_NAME = {
+    "name": "Content-Disposition",
+    "in": "header",
+    "schema": {"type": "string"},
+    "description": "What the sender calls the file (RFC 6266, 8187).",
+    "example": "attachment; filename*=UTF-8''series%2F1.dcm",
+}
 UPLOAD_TOKEN = {"name": "Upload-Token", "in": "header", "required": True, "schema": {"type": "string"}}
 WAIT = query_parameter(
     "wait",

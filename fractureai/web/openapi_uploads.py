@@ -7,12 +7,12 @@ from typing import Any
 from fractureai.web.openapi_parts import (
     BATCH_ID,
     BINARY,
+    FILE_NAME,
     UPLOAD_TOKEN,
     accepted,
     json_answer,
     path_parameter,
     problems,
-    query_parameter,
     ref,
 )
 
@@ -39,7 +39,7 @@ UPLOADS: dict[str, Any] = {
             "parameters": [
                 BATCH_ID,
                 path_parameter("number", {"type": "integer", "minimum": 1}),
-                query_parameter("name", {"type": "string"}, "What the sender calls the file."),
+                FILE_NAME,
                 UPLOAD_TOKEN,
             ],
             "requestBody": {"required": True, "content": {"application/octet-stream": {"schema": BINARY}}},

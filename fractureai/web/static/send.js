@@ -149,8 +149,13 @@ export class BatchUpload {
   }
 
   async #put(item, signal) {
-    const headers = { "Upload-Token": this.upload.token, "Content-Type": "application/octet-stream" };
-    const url = `${this.upload.files_url}${item.number}?name=${encodeURIComponent(fit(item.name))}`;
+    const headers = {
+      "Upload-Token": this.upload.token,
+      "Content-Type": "application/octet-stream",
+      // Not in the address: those end in logs, and a file's name may be a patient's.
+      "Content-Disposition": `attachment; filename*=UTF-8''${encoded(fit(item.name))}`,
+    };
+    const url = `${this.upload.files_url}${item.number}`;
     const watch = (loaded) => this.events.watch(item, loaded);
     try {
       return await this.#asked("PUT", url, { body: item.file, headers, signal, watch });
@@ -170,6 +175,9 @@ export class BatchUpload {
     }
   }
 }
+
+/** As RFC 8187 has it, which leaves fewer characters as they are than an address does. */
+const encoded = (name) => encodeURIComponent(name).replace(/['()*]/g, (one) => `%${one.charCodeAt(0).toString(16)}`);
 
 const UNREADABLE = "The file was moved or changed after it was chosen. Choose it again.";
 

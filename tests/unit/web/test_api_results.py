@@ -21,6 +21,7 @@ from fractureai.domain.study import WorkState
 from fractureai.errors import TransientFailure
 from fractureai.web.app import WebPorts
 from tests.browser.samples import View, add, finish, receive
+from tests.unit.web.test_uploads_by_file import called
 
 NOBODY = "0" * 32
 UNREAD = View("letter.png", probability=None, reasons=(Reason("unknown_type"),))
@@ -311,7 +312,7 @@ def test_a_key_that_is_none(client: FlaskClient, key: str) -> None:
 def test_an_upload_tells_what_has_arrived(client: FlaskClient, client_with: Callable[..., FlaskClient]) -> None:
     upload = client.post("/api/v1/uploads").json
     token = {"Upload-Token": upload["token"]}
-    sent = client.put(f"{upload['files_url']}3", query_string={"name": "a.png"}, data=b"x", headers=token).json
+    sent = client.put(f"{upload['files_url']}3", data=b"x", headers=token | called("a.png")).json
     state = client.get(upload["upload_url"], headers=token).json
     assert (state["state"], state["files"]) == ("open", [sent])
     assert client.get(upload["upload_url"]).status_code == 404
@@ -359,5 +360,7 @@ def test_a_refusal_names_the_file_it_concerns(
     answer = full.post("/api/v1/studies", data={"images": (io.BytesIO(b"x"), "one.png")})
     assert (answer.status_code, answer.json["file"], answer.headers["Retry-After"]) == (507, "one.png", "60")
     upload = full.post("/api/v1/uploads").json
-    answer = full.put(f"{upload['files_url']}1?name=b.png", data=b"x", headers={"Upload-Token": upload["token"]})
+    answer = full.put(
+        f"{upload['files_url']}1", data=b"x", headers={"Upload-Token": upload["token"], **called("b.png")}
+    )
     assert (answer.status_code, answer.json["file"]) == (507, "b.png")

@@ -10,6 +10,7 @@ from flask.testing import FlaskClient
 
 from fractureai.domain.pseudonyms import Pseudonyms
 from fractureai.web.app import WebPorts
+from tests.unit.web.test_uploads_by_file import called
 
 NAMES = Pseudonyms(bytes(32)).file_name
 
@@ -26,7 +27,7 @@ def test_no_name_of_a_file_is_kept(client_with: Callable[..., FlaskClient], port
     assert claim.batch.uploads[0].file_name == NAMES("local", "Musterfrau/1.dcm")
     upload = client.post("/api/v1/uploads").json
     headers = {"Upload-Token": upload["token"]}
-    answer: Any = client.put(f"{upload['files_url']}1?name=Musterfrau.dcm", data=b"x", headers=headers)
+    answer: Any = client.put(f"{upload['files_url']}1", data=b"x", headers=headers | called("Musterfrau.dcm"))
     assert answer.json["file"] == NAMES("local", "Musterfrau.dcm")
 
 

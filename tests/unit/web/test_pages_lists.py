@@ -16,6 +16,7 @@ from fractureai.domain.study import Assessment, WorkState
 from fractureai.web.app import WebPorts
 from fractureai.web.worklist import Asked, asked_by
 from tests.browser.samples import View, add, receive
+from tests.unit.web.test_uploads_by_file import called
 
 DAY_S = 86_400
 
@@ -183,7 +184,7 @@ def test_an_upload_that_is_on_its_way_has_a_page(client: FlaskClient) -> None:
     upload = client.post("/api/v1/uploads").json
     assert upload is not None
     headers = {"Upload-Token": upload["token"]}
-    receipt = client.put(f"{upload['files_url']}1", query_string={"name": "a.png"}, data=b"x", headers=headers).json
+    receipt = client.put(f"{upload['files_url']}1", data=b"x", headers=headers | called("a.png")).json
     page = f"/batches/{upload['batch_id']}"
     text = re.sub(r"\s+", " ", re.sub("<[^>]+>", "", client.get(page).text))
     assert "1 file has arrived." in text

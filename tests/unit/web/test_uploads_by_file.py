@@ -7,7 +7,9 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
+from urllib.parse import quote
 
+import pytest
 from flask.testing import FlaskClient
 
 from fractureai.domain import keys
@@ -17,8 +19,13 @@ from fractureai.web.app import WebPorts
 
 
 def put(client: FlaskClient, upload: Any, number: int, body: bytes, name: str = "a.png", token: str = "") -> Any:
-    headers = {"Upload-Token": token or upload["token"]}
-    return client.put(f"{upload['files_url']}{number}", query_string={"name": name}, data=body, headers=headers)
+    headers = {"Upload-Token": token or upload["token"], **called(name)}
+    return client.put(f"{upload['files_url']}{number}", data=body, headers=headers)
+
+
+def called(name: str) -> dict[str, str]:
+    """The header that says what a sender calls its file (RFC 8187)."""
+    return {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}"}
 
 
 def test_an_upload_from_begin_to_end(ports: WebPorts, client: FlaskClient) -> None:
@@ -115,3 +122,31 @@ def test_a_file_that_fails_leaves_the_one_before(ports: WebPorts, client_with: C
     assert put(client, upload, 1, b"old").status_code == 200
     assert put(client, upload, 1, b"too long").status_code == 413
     assert ports.store.get(keys.batch_upload("local", upload["batch_id"], 1)) == b"old"
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("attachment; filename*=UTF-8''m%C3%BCller%2F%E8%85%95%27%28%2A%29.png", "müller/腕'(*).png"),
+        ("attachment; filename*=UTF-8''100%25%3B%20%22a%22%3D.png", '100%; "a"=.png'),
+        ('attachment; filename="a b.png"', "a b.png"),
+        ("attachment; filename*=UTF-8''a%0D%0AERROR%202026.png", "aERROR 2026.png"),
+        ("attachment; filename*=UTF-9''%FF", "%FF"),
+        ("attachment", "file 1"),
+        ("", "file 1"),
+    ],
+)
+def test_a_file_is_called_what_its_header_says(client: FlaskClient, said: str, kept: str) -> None:
+    upload = client.post("/api/v1/uploads").json
+    headers = {"Upload-Token": upload["token"], "Content-Disposition": said}
+    assert client.put(f"{upload['files_url']}1", data=b"x", headers=headers).json["file"] == kept
+
+
+def test_a_name_in_the_address_is_refused_and_not_repeated(client: FlaskClient) -> None:
+    upload = client.post("/api/v1/uploads").json
+    headers = {"Upload-Token": upload["token"]}
+    answer: Any = client.put(f"{upload['files_url']}1?name=Musterfrau.dcm", data=b"x", headers=headers)
+    assert (answer.status_code, answer.json["code"]) == (400, "bad_parameter")
+    assert "Content-Disposition" in answer.json["detail"]
+    assert "Musterfrau" not in answer.text
+    assert client.get(upload["upload_url"], headers=headers).json["files"] == []
