@@ -25,7 +25,7 @@ from pydicom.uid import (
 
 from fractureai.domain.radiograph import Radiograph
 from fractureai.errors import RejectedInput
-from fractureai.imaging import normalise
+from fractureai.imaging import jpeg2000, normalise
 from fractureai.imaging.body_part import body_part_examined
 from fractureai.imaging.colour import grey_of_colour
 from fractureai.imaging.dicom_context import read_context
@@ -39,6 +39,7 @@ from fractureai.imaging.text import clean
 # pydicom's messages quote the values they stumble on, patient data among them.
 logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
 config.settings.reading_validation_mode = config.IGNORE
+jpeg2000.bound_pydicom()
 
 # What pydicom found out about a file that does not say: (implicit VR, little endian) to transfer syntax.
 _ENCODINGS = {

@@ -265,6 +265,7 @@ def _codestreams() -> Iterator[Hostile]:
         "jpeg2000-flood": (encapsulated(j2k_flood()), _JPEG_2000),
         "jpeg-garbage": (encapsulated(b"\xff\xd8" + b"\x5a" * 500), _JPEG),
         "jpeg2000-garbage": (encapsulated(b"\xff\x4f" + b"\x5a" * 500), _JPEG_2000),
+        "jpeg2000-box-without-length": (encapsulated(b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(500)), _JPEG_2000),
         "jpegls-garbage": (encapsulated(b"\xff\xd8\xff\xf7" + b"\x5a" * 500), _JPEG_LS),
         "rle-segments": (encapsulated(segments + b"\0" * 100), _RLE),
         "rle-bomb": (encapsulated(struct.pack("<16I", 1, 64, *[0] * 14) + b"\x81\xff" * 200_000), _RLE),
