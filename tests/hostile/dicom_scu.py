@@ -8,7 +8,7 @@ import struct
 import time
 import uuid
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -24,8 +24,10 @@ from fractureai.storage.ledger.sql import SqlLedger
 from fractureai.storage.local import LocalStore
 
 EXPLICIT, DEFLATED = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99"
+SUCCESS = "0000"
 NO_CONTEXT = "no context"
 """What it is an instance of, or how it is encoded, was not agreed on: nothing could be sent."""
+NOTHING_TO_SEND = "no data set"
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,10 @@ def _taken_apart(data: bytes) -> tuple[str, bytes]:
         return EXPLICIT, data
     at, syntax = 132, EXPLICIT
     while data[at : at + 2] == b"\x02\0" and at + 8 <= len(data):
-        element, length = struct.unpack_from("<H2xH", data, at + 2)
+        element, vr, length = struct.unpack_from("<H2sH", data, at + 2)
+        if vr == b"OB":
+            (length,) = struct.unpack_from("<L", data, at + 8)
+            at += 4
         if element == 0x0010:
             syntax = data[at + 8 : at + 8 + length].decode("latin-1").strip(" \0")
         at += 8 + length
@@ -115,14 +120,30 @@ def _uid(dataset: bytes, tag: int) -> str:
     return text if re.fullmatch(r"[0-9.]{1,64}", text) else ""
 
 
-def stored(port: int, instance: Instance, ae_title: str = "HOSTILE") -> str:
-    """Send one over an association of its own; its status as four hexadecimal digits, or :data:`NO_CONTEXT`."""
+def stored(port: int, files: Mapping[str, bytes], ae_title: str = "HOSTILE") -> dict[str, str]:
+    """Send files over one association; the status of each as four hexadecimal digits, or :data:`NO_CONTEXT`."""
+    instances = {name: instance_of(data) for name, data in files.items()}
     entity = AE(ae_title)
-    entity.requested_contexts = [build_context(instance.sop_class_uid, instance.syntax)]
+    wanted = dict.fromkeys((each.sop_class_uid, each.syntax) for each in instances.values())
+    entity.requested_contexts = [build_context(*pair) for pair in wanted]
     association = entity.associate("127.0.0.1", port)
-    if not association.is_established:
-        assert not association.is_rejected
+    assert association.is_established
+    try:
+        return {name: _stored(association, each) for name, each in instances.items()}
+    finally:
+        association.release()
+
+
+def _stored(association: Any, instance: Instance) -> str:
+    agreed = {
+        (context.abstract_syntax, context.transfer_syntax[0]): context.context_id
+        for context in association.accepted_contexts
+    }
+    number = agreed.get((instance.sop_class_uid, instance.syntax))
+    if number is None:
         return NO_CONTEXT
+    if not instance.dataset:
+        return NOTHING_TO_SEND
     request = C_STORE()
     request.MessageID, request.Priority = 1, 2
     request.AffectedSOPClassUID = instance.sop_class_uid
@@ -130,8 +151,7 @@ def stored(port: int, instance: Instance, ae_title: str = "HOSTILE") -> str:
     request.DataSet = BytesIO(instance.dataset)
     # pynetdicom's own sending would decode and encode the data set.
     association._reactor_checkpoint.clear()
-    association.dimse.send_msg(request, association.accepted_contexts[0].context_id)
+    association.dimse.send_msg(request, number)
     _, answer = association.dimse.get_msg(block=True)
     association._reactor_checkpoint.set()
-    association.release()
     return f"{answer.Status:04X}" if answer else "no answer"

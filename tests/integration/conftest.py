@@ -88,6 +88,10 @@ site = "by-dimse"
 ae_title = "WEBSIDE"
 site = "by-web"
 
+[[caller]]
+ae_title = "HOSTILE"
+site = "local"
+
 [[destination]]
 name = "archive"
 kind = "dimse"

@@ -6,9 +6,11 @@ import contextlib
 import csv
 import io
 import json
+import sqlite3
 import subprocess
 import sys
 import zipfile
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,10 +18,14 @@ import psutil
 import pytest
 
 from fractureai.commands.submit import outcome_of
+from fractureai.domain.examinations import examination_id
 from fractureai.domain.reasons import REASONS
 from tests.bad_files import phantom_dicom
 from tests.hostile.catalogue import catalogue
+from tests.hostile.dicom_scu import SUCCESS, instance_of, stored
 from tests.hostile.hostile import READ, Hostile
+from tests.hostile.over_dicom import by_store, by_stow, is_taken
+from tests.hostile.stow import CONTENT_TYPE, body_of, reasons_of
 from tests.integration.conftest import Service, write
 from tests.integration.waiting import until
 
@@ -104,6 +110,50 @@ def test_within_one_archive_every_hostile_file_gets_its_answer(service: Service,
     assert _differences(_codes(results, refused), expected | {"all.zip/honest.dcm": READ}) == {}
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # the sender's own, of what it is told to send
+@pytest.mark.parametrize("way", ["C-STORE", "STOW-RS"])
+def test_over_dicom_every_hostile_file_gets_its_answer(service: Service, way: str) -> None:
+    """What is answered at the door is in tests/hostile; here it goes on to a study, and no process minds."""
+    at_the_door = {"C-STORE": by_store, "STOW-RS": by_stow}[way]
+    entries = {entry.name: entry for entry in _chosen(texts=True)}
+    files = {name: entry.data for name, entry in entries.items()} | {
+        f"honest-{n}.dcm": phantom_dicom(seed=64 + n + len(way)) for n in (1, 2)
+    }
+    expected = {name: at_the_door(entry) for name, entry in entries.items()} | dict.fromkeys(list(files)[-2:], READ)
+    before = service.running.supervisor.pids()
+    if way == "C-STORE":
+        told = stored(service.dicom.listener, files)
+        assert told == {name: SUCCESS if is_taken(answer) else answer for name, answer in expected.items()}
+    else:
+        answer = service.client._http.post(
+            "/dicomweb/studies", content=body_of(files.values()), headers={"Content-Type": CONTENT_TYPE}
+        )
+        refused = Counter(answer for answer in expected.values() if not is_taken(answer))
+        assert Counter(reasons_of(answer.json())) == {**refused, SUCCESS: len(files) - sum(refused.values())}
+    wanted = {name: answer for name, answer in expected.items() if is_taken(answer)}
+    ids = until(lambda: _studies_of(service, {name: files[name] for name in wanted}), timeout_s=60, every_s=0.5)
+    results = until(lambda: _finished(service, ids), timeout_s=350, every_s=1)
+    assert _differences({name: _code_of(result) for name, result in results.items()}, wanted) == {}
+    assert service.running.supervisor.pids() == before, "no process was lost"
+    assert _largest(service) < _MOST_MEMORY
+    _logs_say_nothing(service)
+
+
+def _studies_of(service: Service, files: Mapping[str, bytes]) -> dict[str, str]:
+    """Name to study, when all have theirs; each is an examination of its own."""
+    wanted = {name: examination_id("local", instance_of(data).study_instance_uid) for name, data in files.items()}
+    query = "SELECT examination_id, study_id FROM study_revisions"
+    with contextlib.closing(sqlite3.connect(f"file:{service.running.data_dir}/ledger.sqlite?mode=ro", uri=True)) as db:
+        known = dict(db.execute(query).fetchall())
+    return {name: known[place] for name, place in wanted.items()} if known.keys() >= set(wanted.values()) else {}
+
+
+def _finished(service: Service, ids: Mapping[str, str]) -> dict[str, dict[str, object]]:
+    http = service.client._http
+    found = {name: http.get(f"/api/v1/studies/{study_id}").json() for name, study_id in ids.items()}
+    return found if all(result.get("state") in {"done", "rejected", "failed"} for result in found.values()) else {}
+
+
 def test_on_the_command_line_every_hostile_file_gets_its_answer(tmp_path: Path) -> None:
     entries = _chosen(texts=False)
     folder = tmp_path / "in"
@@ -132,6 +182,10 @@ def _nothing_speaks(service: Service, batch_id: str, results: list[dict[str, obj
     table = http.get(f"/api/v1/batches/{batch_id}/results.csv").text
     cells = [cell for row in csv.reader(io.StringIO(table)) for cell in row]
     assert not [cell for cell in cells if cell[:1] in {"=", "+", "@", "\t"} or "pwned-marker\r" in cell]
+    _logs_say_nothing(service)
+
+
+def _logs_say_nothing(service: Service) -> None:
     for log in (service.running.data_dir / "logs").glob("*.log"):
         text = log.read_text(errors="replace")
         assert "pwned-marker" not in text, f"{log.name} holds what a header said"
