@@ -5,13 +5,13 @@ IHE ATNA's ITI-20. TCP and TLS frame messages by their length (RFC 6587, RFC 542
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
 import ssl
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -50,9 +50,7 @@ class SyslogReceiver:
                 for record in records:
                     message = syslog_message(record)
                     stream.sendall(f"{len(message)} ".encode() + message)
-                # A receiver that has gone away is noticed here and not at the next round's first message.
-                stream.shutdown(socket.SHUT_WR)
-                stream.recv(1)
+                _finish(stream)
         except OSError as error:
             raise TransientFailure("receiver_unavailable", f"audit: {type(error).__name__}") from error
 
@@ -63,7 +61,7 @@ class SyslogReceiver:
             for record in records:
                 sender.sendto(syslog_message(record), address)
 
-    @contextmanager
+    @contextlib.contextmanager
     def _stream(self, address: tuple[str, int], *, tls: bool) -> Iterator[socket.socket]:
         with socket.create_connection(address, _TIMEOUT_S) as plain:
             if not tls:
@@ -73,6 +71,18 @@ class SyslogReceiver:
             context.minimum_version = ssl.TLSVersion.TLSv1_2
             with context.wrap_socket(plain, server_hostname=address[0]) as wrapped:
                 yield wrapped
+
+
+def _finish(stream: socket.socket) -> None:
+    """Say that this was all. A receiver that has gone away is noticed here, not at the next round's first message."""
+    if isinstance(stream, ssl.SSLSocket):
+        # RFC 5425 section 4.4: a close_notify; without one a receiver may take the end for an attack. It should answer with
+        # its own; some just close.
+        with contextlib.suppress(ssl.SSLEOFError, ssl.SSLZeroReturnError):
+            stream.unwrap()
+        return
+    stream.shutdown(socket.SHUT_WR)
+    stream.recv(1)
 
 
 def syslog_message(record: AuditRecord) -> bytes:
