@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import cast
 
@@ -78,15 +79,24 @@ def expired_studies(deployment: Deployment, site: str, *, most: int = sys.maxsiz
     return forget.expired(site, before_s=before_s, ledger=deployment.ledger, most=most)
 
 
+def expired_batches(deployment: Deployment, site: str, *, most: int = sys.maxsize) -> Sequence[str]:
+    """Batches of a site that became no study and are older than the settings allow, the oldest first."""
+    days = deployment.retention_days(site)
+    before_s = deployment.clock() - days * _DAY_S
+    return deployment.ledger.empty_batches(site, before_s=before_s, limit=most) if days else ()
+
+
 def run_retention(deployment: Deployment, by: Principal | None = None, *, most: int = sys.maxsize) -> list[Certificate]:
     """Delete what is older than the settings allow, at most so much of each site; returns the certificates."""
     made = []
     for site in deployment.ledger.sites():
+        who = by or Principal(Kind.OPERATOR, "retention", "retention", site, frozenset(Scope))
+        actor = Principal(who.kind, who.ident, who.name, site, who.scopes)
+        batches = expired_batches(deployment, site, most=most)
+        forget.delete_empty_batches(batches, site, actor, deployment.forget_ports, at_s=deployment.clock())
         studies = expired_studies(deployment, site, most=most)
         if studies:
-            who = by or Principal(Kind.OPERATOR, "retention", "retention", site, frozenset(Scope))
             reason = f"older than {deployment.retention_days(site)} days"
             certificate = Certificate(deployment.new_id(), site, deployment.clock(), who.ident, reason)
-            actor = Principal(who.kind, who.ident, who.name, site, who.scopes)
             made.append(forget.delete_studies(studies, certificate, actor, deployment.forget_ports))
     return made

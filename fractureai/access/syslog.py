@@ -76,8 +76,8 @@ class SyslogReceiver:
 def _finish(stream: socket.socket) -> None:
     """Say that this was all. A receiver that has gone away is noticed here, not at the next round's first message."""
     if isinstance(stream, ssl.SSLSocket):
-        # RFC 5425 section 4.4: a close_notify; without one a receiver may take the end for an attack. It should answer with
-        # its own; some just close.
+        # RFC 5425 section 4.4: a close_notify; without one a receiver may take the end for an attack. It should answer
+        # with its own; some just close.
         with contextlib.suppress(ssl.SSLEOFError, ssl.SSLZeroReturnError):
             stream.unwrap()
         return

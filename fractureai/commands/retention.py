@@ -17,7 +17,7 @@ from fractureai.commands.operator import operator
 from fractureai.domain.audit import Act
 from fractureai.domain.retention import Certificate, Hold, HoldKind, is_genuine, patient_mark
 from fractureai.stages.forget import delete_studies, studies_of_patient
-from fractureai.upkeep import expired_studies, run_retention
+from fractureai.upkeep import expired_batches, expired_studies, run_retention
 from fractureai.web.context import is_id
 
 site_option = click.option("--site", help="Which site; by default the one of the installation.")
@@ -198,4 +198,5 @@ def _patient_id() -> str:
 def _expired_count(deployment: Deployment, site: str) -> str:
     if not deployment.retention_days(site):
         return "kept for ever"
-    return f"{len(expired_studies(deployment, site))} studies to delete"
+    studies, batches = expired_studies(deployment, site), expired_batches(deployment, site)
+    return f"{len(studies)} studies and {len(batches)} empty batches to delete"

@@ -159,5 +159,11 @@ class RetentionLedger(Protocol):
     ) -> Sequence[tuple[float, str]]:
         """``(accepted_at_s, study_id)`` of final studies accepted before then, the oldest first."""
 
+    def empty_batches(self, site: str, *, before_s: float, limit: int = 200) -> Sequence[str]:
+        """Batches accepted before then and unpacked, of which there is no study, the oldest first."""
+
+    def forget_batch(self, batch_id: str, *, site: str) -> bool:
+        """Forget such a batch, label and file names with it; ``False`` if it is not there or not such a one."""
+
     def forget_study(self, study_id: str, *, site: str) -> Forgotten | None:
         """Forget a final study with everything that was said of it; ``None`` if it is not there, or at work."""

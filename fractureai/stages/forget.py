@@ -104,6 +104,23 @@ def expired(site: str, *, before_s: float, ledger: Ledger, most: int) -> list[st
     return found[:most]
 
 
+def delete_empty_batches(batches: Iterable[str], site: str, by: Principal, ports: ForgetPorts, *, at_s: float) -> int:
+    """Delete batches that became no study: what was left of their files, label and names; returns how many.
+
+    There is no certificate of them, for no patient's image was kept; the audit tells.
+    """
+    deleted = 0
+    for batch_id in batches:
+        ports.store.delete(keys.batch_json(site, batch_id))
+        for prefix in keys.batch_file_prefixes(site, batch_id):
+            for key in list(ports.store.keys(prefix)):
+                ports.store.delete(key)
+        if ports.ledger.forget_batch(batch_id, site=site):
+            ports.ledger.note(AuditEvent.by(by, Act.DELETE, at_s=at_s, subject_kind="batch", subject=batch_id))
+            deleted += 1
+    return deleted
+
+
 def _why_not(study_id: str, site: str, holds: set[tuple[HoldKind, str]], ports: ForgetPorts) -> str:
     """Why a study is not deleted; ``""`` if it is."""
     row: StudyRow | None = ports.ledger.study(study_id, site=site)

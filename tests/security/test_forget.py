@@ -7,6 +7,7 @@ import json
 import shutil
 import sqlite3
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ from sqlalchemy import text
 from fractureai.bootstrap import Deployment
 from fractureai.cli import cli
 from fractureai.domain import keys
+from fractureai.domain.reasons import Reason
 from fractureai.domain.records import Agreement, Verdict
-from fractureai.domain.study import Assessment, Study, WorkState
+from fractureai.domain.study import Assessment, Batch, Grouping, Study, Upload, WorkState
 from fractureai.settings import Settings
 from fractureai.storage.ledger.schema import METADATA
 from fractureai.upkeep import seal_audit
@@ -53,6 +55,19 @@ class House:
             found = {"images": [{"number": 1, "header": {"patient_id": f"{patient} "}}], "model": {}}
             self.ports.store.put(keys.classification_json("local", study.study_id), json.dumps(found).encode())
         return study
+
+    def rejected(self, *, days_ago: float, unpacked: bool = True) -> str:
+        """A batch all of whose files were left out; its id."""
+        batch_id, at_s = uuid.uuid4().hex, time.time() - days_ago * _DAY_S
+        upload = Upload(1, "Meier.txt", 5, "0" * 64)
+        batch = Batch("local", batch_id, "Meier", at_s, (upload,), Grouping.FILE)
+        self.ledger.accept_batch(batch, publish_due_at_s=at_s)
+        if unpacked:
+            claim = self.ledger.claim_batch(batch_id, owner="test", now_s=at_s, lease_s=60)
+            self.ledger.unpacked(claim, [], [("Meier.txt", Reason("unknown_type"))], now_s=at_s)
+        self.ports.store.put(keys.batch_json("local", batch_id), b"{}")
+        self.ports.store.put(keys.batch_upload("local", batch_id, 1), b"hello")
+        return batch_id
 
     def run(self, *arguments: str, given: str = "") -> tuple[int, str]:
         folder = str(self.deployment.settings.data_dir)
@@ -145,12 +160,25 @@ def test_old_studies_go_and_held_ones_stay(tmp_path: Path, house: House, monkeyp
     house.run("retention", "hold", "--study", held.study_id, "--reason", "claim")
     assert house.run("retention", "run")[1] == ""
     monkeypatch.setenv("FRACTUREAI_RETENTION__SITE_DAYS", '{"local": 30, "north": 1}')
-    assert house.run("retention", "run", "--dry-run")[1] == "local: 1 studies to delete\n"
+    assert house.run("retention", "run", "--dry-run")[1] == "local: 1 studies and 0 empty batches to delete\n"
     code, output = house.run("retention", "run")
     assert code == 0
     assert "1 studies deleted" in output
     assert [house.there(study) for study in (old, young, held, waiting)] == [False, True, True, True]
     assert house.run("retention", "run")[1] == ""
+
+
+def test_old_batches_that_became_no_study_go_too(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, young = house.rejected(days_ago=40), house.rejected(days_ago=20)
+    waiting, with_study = house.rejected(days_ago=40, unpacked=False), house.rejected(days_ago=40)
+    house.study(batch_id=with_study, days_ago=20)
+    monkeypatch.setenv("FRACTUREAI_RETENTION__DAYS", "30")
+    assert house.run("retention", "run", "--dry-run")[1] == "local: 0 studies and 1 empty batches to delete\n"
+    assert house.run("retention", "run")[0] == 0
+    assert house.traces(old) == []
+    assert all(house.traces(kept) for kept in (young, waiting, with_study))
+    written = [record.to_json() for record in house.ledger.audit_records("local")]
+    assert [r["what"] for r in written if r["act"] == "delete"] == [{"kind": "batch", "id": old}]
 
 
 def test_a_batch_goes_with_its_last_study(house: House) -> None:

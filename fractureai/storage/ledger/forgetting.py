@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, delete, exists, func, or_, select, update
 
 from fractureai.domain.retention import Forgotten, Hold, HoldKind
 from fractureai.storage.ledger.audit_tables import HOLDS
@@ -54,6 +54,25 @@ class ForgettingMethods:
         )
         with self._connections.read() as connection:
             return [(row.accepted_at_s, row.study_id) for row in connection.execute(query)]
+
+    def empty_batches(self, site: str, *, before_s: float, limit: int = 200) -> Sequence[str]:
+        """Batches accepted before then and unpacked, of which there is no study, the oldest first."""
+        has_study = exists().where(STUDIES.c.batch_id == BATCHES.c.batch_id)
+        query = (
+            select(BATCHES.c.batch_id)
+            .where(BATCHES.c.site == site, BATCHES.c.accepted_at_s < before_s, BATCHES.c.state != _OPEN, ~has_study)
+            .order_by(BATCHES.c.accepted_at_s, BATCHES.c.batch_id)
+            .limit(limit)
+        )
+        with self._connections.read() as connection:
+            return list(connection.execute(query).scalars())
+
+    def forget_batch(self, batch_id: str, *, site: str) -> bool:
+        """Forget such a batch, label and file names with it; ``False`` if it is not there or not such a one."""
+        with self._connections.write(durable=True) as connection:
+            this = (BATCHES.c.batch_id == batch_id, BATCHES.c.site == site)
+            there = connection.execute(select(BATCHES.c.batch_id).where(*this).with_for_update()).one_or_none()
+            return there is not None and _forget_batch(connection, batch_id, {}) is not None
 
     def forget_study(self, study_id: str, *, site: str) -> Forgotten | None:
         """Forget a final study with everything that was said of it; ``None`` if it is not there, or at work."""
