@@ -25,12 +25,14 @@ from fractureai.embedded.redis import find_redis_server, redis_command
 from fractureai.embedded.supervision import Program, SupervisorClient, supervisor_config, supervisord_command
 from fractureai.errors import BrokenDeployment
 from fractureai.settings import Settings
-from fractureai.tasks.pulse import age_s
+from fractureai.tasks.pulse import age_s, beat
 
 _START_TIMEOUT_S = 120.0
 _STOP_TIMEOUT_S = 60.0
 _LOG_TAIL_LINES = 25
 _SILENT_S = 90.0
+_BEATING = ("inference", "reports", "intake", "scheduler")
+"""The programs that say now and then that they get on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +114,10 @@ def restart_what_stands_still(service: RunningService) -> list[str]:
         pulse = service.pulse_dir / name
         silent_s = age_s(pulse)
         if silent_s is not None and silent_s > _SILENT_S:
-            pulse.unlink(missing_ok=True)  # the new one has as long as it needs to say so for the first time
+            beat(pulse, ahead_s=_START_TIMEOUT_S)
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+                # Of the group that supervisord made for it: a child that hangs would outlive its parent.
+                os.killpg(pid, signal.SIGKILL)
             silent.append(name)
     return silent
 
@@ -125,6 +128,9 @@ def _programs(settings: Settings, data_dir: Path, run_dir: Path) -> list[Program
     redis_socket = run_dir / "redis.sock"
     pulse_dir = run_dir / "pulse"
     pulse_dir.mkdir(exist_ok=True)
+    for name in _BEATING:
+        # One that hangs before it has ever said so is noticed too.
+        beat(pulse_dir / name, ahead_s=_START_TIMEOUT_S)
     environment = {
         "FRACTUREAI_DATA_DIR": str(data_dir),
         "FRACTUREAI_QUEUE__URL": settings.queue.url or f"redis+socket://{redis_socket}",

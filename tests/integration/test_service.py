@@ -14,6 +14,8 @@ from PIL import Image
 from pypdf import PdfReader
 
 from fractureai.commands.submit import results_of
+from fractureai.embedded.service import restart_what_stands_still
+from fractureai.tasks.pulse import age_s
 from tests.bad_files import bad_files, phantom_dicom, sixteen_bit_png
 from tests.integration.conftest import Service, write
 from tests.integration.waiting import until
@@ -82,6 +84,22 @@ def test_studies_survive_their_worker(service: Service, tmp_path: Path) -> None:
     results = _finish(service, batch_id)
     assert {result["state"] for result in results.values()} == {"done"}
     assert len(results) == len(files)
+
+
+def test_a_worker_that_is_stopped_is_started_anew(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fractureai.embedded.service._SILENT_S", 20.0)
+    until(lambda: (age_s(service.running.pulse_dir / "inference") or -1.0) > 0)
+    stopped = family(service.running.supervisor.pids()["inference"])
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    files = {f"hand-{seed}.dcm": phantom_dicom(seed=seed) for seed in range(30, 33)}
+    batch_id = service.client.submit_batch(write(tmp_path, files))
+    until(lambda: "inference" in restart_what_stands_still(service.running), timeout_s=120)
+    results = _finish(service, batch_id)
+    assert {result["state"] for result in results.values()} == {"done"}
+    assert service.running.supervisor.pids()["inference"] not in stopped
 
 
 def test_studies_survive_the_loss_of_all_of_redis(service: Service, tmp_path: Path) -> None:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import configparser
+import os
 import shlex
+import signal
 import stat
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 import redis
 
 from fractureai.embedded.redis import find_redis_server, redis_command
-from fractureai.embedded.service import worker_command
+from fractureai.embedded.service import RunningService, restart_what_stands_still, worker_command
 from fractureai.embedded.supervision import Program, SupervisorClient, supervisor_config
 from fractureai.errors import BrokenDeployment
+from fractureai.tasks.pulse import age_s
 from tests.integration.waiting import until
 
 
@@ -80,3 +85,48 @@ def test_without_any_redis_the_operator_is_told_what_to_install(monkeypatch: pyt
 def test_a_worker_serves_the_queues_of_its_role(role: str, queues: str) -> None:
     command = worker_command(role)
     assert command[command.index("--queues") + 1] == queues
+
+
+_FAMILY = """
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+print(child.pid, flush=True)
+child.wait()
+"""
+
+
+class _Supervisor:
+    def __init__(self, pids: dict[str, int]) -> None:
+        self._pids = pids
+
+    def pids(self) -> dict[str, int]:
+        return self._pids
+
+
+def test_what_has_long_been_silent_is_killed_with_all_below_it(tmp_path: Path) -> None:
+    """Stopped, as a process is that hangs in the kernel: it can neither end itself nor heed a polite signal."""
+    # A group of its own, as supervisord starts its programs.
+    with subprocess.Popen(
+        [sys.executable, "-c", _FAMILY], stdout=subprocess.PIPE, text=True, process_group=0
+    ) as process:
+        assert process.stdout is not None
+        child = int(process.stdout.readline())
+        for pid in (process.pid, child):
+            os.kill(pid, signal.SIGSTOP)
+        pulses = {"inference": time.monotonic() - 1000.0, "reports": time.monotonic()}
+        for name, at_s in pulses.items():
+            (tmp_path / name).write_text(repr(at_s))
+        supervisor = _Supervisor({"inference": process.pid, "reports": os.getpid(), "web": os.getpid()})
+        service = RunningService("", tmp_path, supervisor, tmp_path)  # type: ignore[arg-type]
+        assert restart_what_stands_still(service) == ["inference"]
+        assert process.wait(30) == -signal.SIGKILL
+        until(lambda: _is_gone(child))
+        assert restart_what_stands_still(service) == [], "the new one has time to say so for the first time"
+        age = age_s(tmp_path / "inference")
+        assert age is not None, "but not for ever"
+        assert age < 0
+
+
+def _is_gone(pid: int) -> bool:
+    state = Path(f"/proc/{pid}/stat")
+    return not state.exists() or state.read_text().rsplit(") ", 1)[1][0] in "ZX"
