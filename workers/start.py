@@ -29,6 +29,8 @@ _LOOK_EVERY_S = 5.0
 _PAUSE_S = 30.0
 # Celery's heartbeat goes out every two seconds while the queue takes it.
 _SILENT_S = 30.0
+# Longer than what runs may take to end (``worker_soft_shutdown_timeout``), shorter than anybody waits with the kill.
+_ENDED_WITHIN_S = 45.0
 
 
 def deployment(name: str) -> Deployment:
@@ -71,7 +73,8 @@ def celery_app(role: str) -> Celery:
             os._exit(CANNOT_WORK)
 
     @worker_shutting_down.connect(weak=False)
-    def say_why(**_: Any) -> None:
+    def end(**_: Any) -> None:
+        watchdog.end_at_the_latest(_ENDED_WITHIN_S)
         with contextlib.suppress(BlockingIOError):
             if os.read(told, 1):
                 watchdog.end_family(CANNOT_WORK)

@@ -110,6 +110,17 @@ def watch(look: Callable[[], Sight], judge: Judge, *, every_s: float, pulse: Pat
     return thread
 
 
+def end_at_the_latest(seconds: float) -> None:
+    """From now on this process has so long to end by itself: with the queue away, Celery was seen never to."""
+
+    def insist() -> None:
+        time.sleep(seconds)
+        _LOG.critical("this worker was told to end and does not; it is ended")
+        end_family()
+
+    threading.Thread(target=insist, name="last resort", daemon=True).start()
+
+
 def end_family(code: int = STOOD_STILL) -> None:
     """End this process and its children at once; what they held is taken up by others when its lease is over."""
     me = os.getpid()

@@ -71,3 +71,24 @@ def test_a_worker_that_stands_still_ends_with_its_children() -> None:
         assert process.wait(60) == STOOD_STILL
     state = Path(f"/proc/{child}/stat")
     assert not state.exists() or state.read_text().rsplit(") ", 1)[1][0] in "ZX"
+
+
+_STUBBORN = """
+import signal, subprocess, sys, time
+from fractureai.tasks.watchdog import end_at_the_latest
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+signal.signal(signal.SIGTERM, lambda *_: end_at_the_latest(0.2))
+print(child.pid, flush=True)
+while True:
+    time.sleep(600)
+"""
+
+
+def test_a_worker_that_does_not_end_when_told_is_ended_with_its_children() -> None:
+    with subprocess.Popen([sys.executable, "-c", _STUBBORN], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        child = int(process.stdout.readline())
+        process.terminate()
+        assert process.wait(60) == STOOD_STILL
+    state = Path(f"/proc/{child}/stat")
+    assert not state.exists() or state.read_text().rsplit(") ", 1)[1][0] in "ZX"
