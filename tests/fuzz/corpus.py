@@ -133,6 +133,18 @@ def settings_seeds() -> tuple[bytes, ...]:
     )
 
 
+def peers_seeds() -> tuple[bytes, ...]:
+    """Peers files."""
+    return (
+        b'[[caller]]\nae_title = "XRAY1"\naddress = "10.1.2.0/24"\nsite = "north"\n'
+        b'[[caller]]\naddress = "::1"\nsite = "a"\n',
+        b'[[destination]]\nname = "pacs"\nkind = "dimse"\nae_title = "ARCHIVE"\nhost = "pacs.example"\nport = 104\n',
+        b'[[destination]]\nname = "web"\nkind = "dicomweb"\nurl = "https://a.example/dicom-web"\ntimeout_s = 5\n'
+        b'send = ["sr", "pdf"]\ncheck = "required"\n[destination.tls]\n',
+        b"caller = 3\n[[destination]]\nname = {a = 1}\nport = 1e400\n[[destination]]\n",
+    )
+
+
 @cache
 def card_seeds() -> tuple[bytes, ...]:
     """The shipped models' cards."""

@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from fractureai.dicom.peers import read_peers
 from fractureai.domain.card import parse_card
 from fractureai.errors import BrokenDeployment, RejectedInput
 from fractureai.imaging import media
@@ -152,6 +153,15 @@ def _settings(data: bytes) -> None:
         del os.environ["FRACTUREAI_CONFIG"]
 
 
+def _peers(data: bytes) -> None:
+    file = _folder() / "peers.toml"
+    file.write_bytes(data)
+    with contextlib.suppress(BrokenDeployment):
+        peers = read_peers(file)
+        for caller in peers.caller:
+            assert peers.site_of(caller.ae_title or "ANY", "192.0.2.1", default="local") != "", "a site has a name"
+
+
 def _card(data: bytes) -> None:
     with contextlib.suppress(BrokenDeployment):
         parse_card(data)
@@ -174,6 +184,7 @@ READERS: tuple[Reader, ...] = (
     Reader("api-json", _api_json, corpus.json_seeds),
     Reader("query", _query, corpus.query_seeds),
     Reader("settings", _settings, corpus.settings_seeds),
+    Reader("peers", _peers, corpus.peers_seeds),
     Reader("card", _card, corpus.card_seeds),
     Reader("text", _text, corpus.text_seeds),
 )

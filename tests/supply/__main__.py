@@ -69,7 +69,6 @@ def audit_online(lock: Path) -> int:
     for entry in asked:
         for known in entry["vulns"]:
             mended = ", ".join(known["fix_versions"]) or "nothing yet"
-            mended = ", ".join(known["fix_versions"]) or "nothing yet"
             print(f"{entry['name']} {entry['version']}: {known['id']}, mended in {mended}")
     vulnerable = [entry for entry in asked if entry["vulns"]]
     if len(asked) < len(read_lock(lock)) * 0.9:

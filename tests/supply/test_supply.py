@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fractureai.tasks.app import QueueSettings, create_app
-from tests.supply.__main__ import audit_folder, write_sbom
+from tests.supply.__main__ import audit_folder, audit_online, write_sbom
 from tests.supply.advisories import concerning
 from tests.supply.lock import REQUIREMENTS, Pinned, read_lock
 
@@ -85,6 +85,43 @@ def test_advisories_on_disk_are_matched(tmp_path: Path, events: list[dict[str, s
 def test_an_audit_of_nothing_says_that_it_cannot_tell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert audit_folder(REQUIREMENTS / "serve.lock", tmp_path) == 3
     assert "no advisory" in capsys.readouterr().err
+
+
+def _asked(monkeypatch: pytest.MonkeyPatch, told: str) -> None:
+    """pip-audit answers this; the network is nobody's in a test."""
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        assert command[1:3] == ["-m", "pip_audit"]
+        return subprocess.CompletedProcess(command, 1, told, "")
+
+    monkeypatch.setattr("tests.supply.__main__.subprocess.run", run)
+
+
+def test_an_audit_without_the_network_says_that_it_cannot_tell(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for told in ("", "no JSON", "{}", '{"dependencies": [{"name": "x", "skip_reason": "not found"}]}'):
+        _asked(monkeypatch, told)
+        assert audit_online(REQUIREMENTS / "serve.lock") == 3
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert "Not audited" in said.err
+        assert "--advisories FOLDER" in said.err
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_what_the_public_database_knows_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *, known: bool
+) -> None:
+    lock = REQUIREMENTS / "serve.lock"
+    listed = [{"name": package.name, "version": package.version, "vulns": []} for package in read_lock(lock)]
+    if known:
+        listed[0]["vulns"] = [{"id": "PYSEC-1", "fix_versions": ["9.9"]}]  # type: ignore[assignment]
+    _asked(monkeypatch, json.dumps({"dependencies": listed}))
+    assert audit_online(lock) == int(known)
+    said = capsys.readouterr().out
+    assert f"{int(known)} of {len(listed)} packages have known vulnerabilities." in said
+    assert ("PYSEC-1, mended in 9.9" in said) is known
 
 
 def test_every_remark_of_bandit_is_argued() -> None:
