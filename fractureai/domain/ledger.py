@@ -258,6 +258,9 @@ class Outbox(Protocol):
     def published_deliveries(self, delivery_ids: Sequence[str], *, now_s: float, due_again_at_s: float) -> None:
         """Messages were sent for what was due at ``now_s``; look again then."""
 
+    def pull_deliveries_forward(self, *, now_s: float, beyond_s: float, put_off_beyond_s: float) -> int:
+        """As :meth:`WorkLedger.pull_forward`; what waits after an attempt that failed has a bound of its own."""
+
     def claim_delivery(self, delivery_id: str, *, now_s: float, lease_s: float) -> Delivery | None:
         """Lease it, counting the attempt; ``None`` if it is over, or somebody else holds it."""
 

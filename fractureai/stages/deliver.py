@@ -17,7 +17,7 @@ from fractureai.stages.ports import StagePorts
 
 _LOG = logging.getLogger(__name__)
 
-_LONGEST_WAIT_S = 6 * 3600.0
+LONGEST_WAIT_S = 6 * 3600.0
 
 Deliver = Callable[[Delivery, StudyRow, StagePorts], None]
 
@@ -99,7 +99,7 @@ def _wait_s(delivery: Delivery, ports: StagePorts) -> float:
     """Doubled for every attempt, up to a bound; and up to a tenth more by the study's id, so that what waited for the
     same peer does not come back to it in one moment.
     """
-    wait = min(ports.policy.backoff_on(delivery.channel) * 2.0 ** (delivery.attempts - 1), _LONGEST_WAIT_S)
+    wait = min(ports.policy.backoff_on(delivery.channel) * 2.0 ** (delivery.attempts - 1), LONGEST_WAIT_S)
     return wait * (1.0 + int(delivery.study_id[:4], 16) / 0xA0000)
 
 

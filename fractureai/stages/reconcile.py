@@ -13,6 +13,7 @@ from fractureai.domain.ports import QueueLine
 from fractureai.domain.records import Due, Priority
 from fractureai.domain.study import Stage
 from fractureai.errors import TransientFailure
+from fractureai.stages import deliver
 from fractureai.stages.order import priority_of
 from fractureai.stages.ports import StagePorts
 
@@ -52,11 +53,19 @@ def mend_times(ports: StagePorts, *, set_back: bool = False) -> int:
 
     ``set_back``: it was seen to be. Then no wait longer than a lease is believed: better sent twice than late.
     """
-    policy = ports.policy
-    longest_s = max(policy.patience_s, policy.lease_s, 1.5 * policy.longest_wait_s) + 60.0
-    now = ports.clock()
-    beyond_s = now + (1.5 * policy.lease_s if set_back else 1.1 * longest_s)
-    mended = ports.ledger.pull_forward(now_s=now, beyond_s=beyond_s)
+    policy, now = ports.policy, ports.clock()
+
+    def beyond_s(*waits_s: float) -> float:
+        return now + (1.5 * policy.lease_s if set_back else 1.1 * (max(waits_s) + 60.0))
+
+    mended = ports.ledger.pull_forward(
+        now_s=now, beyond_s=beyond_s(policy.patience_s, policy.lease_s, 1.5 * policy.longest_wait_s)
+    )
+    mended += ports.ledger.pull_deliveries_forward(
+        now_s=now,
+        beyond_s=beyond_s(_DELIVERY_AGAIN_S, policy.lease_s),
+        put_off_beyond_s=beyond_s(1.1 * deliver.LONGEST_WAIT_S),
+    )
     if mended:
         _LOG.warning("%d were put off beyond any wait; has a clock been set back?", mended)
     return mended

@@ -284,6 +284,22 @@ def test_a_delivery_that_takes_long_is_held_on_to(telling: Ledger) -> None:
     assert not telling.renew_delivery(held, until_s=2100.0)
 
 
+def test_what_a_clock_put_off_beyond_any_wait_is_pulled_forward(telling: Ledger) -> None:
+    for _ in range(4):
+        finished(telling)
+    published, held, tried, patient = telling.due_deliveries(now_s=90_000.0, limit=9)
+    telling.published_deliveries([published], now_s=90_000.0, due_again_at_s=90_120.0)
+    telling.claim_delivery(held, now_s=90_000.0, lease_s=30.0)
+    for each, until_s in ((tried, 99_000.0), (patient, 7000.0)):
+        claimed = telling.claim_delivery(each, now_s=2000.0, lease_s=30.0)
+        assert claimed is not None
+        telling.postpone_delivery(claimed, "HTTP 500", due_at_s=until_s)
+    assert telling.pull_deliveries_forward(now_s=3000.0, beyond_s=3200.0, put_off_beyond_s=9000.0) == 3
+    assert set(telling.due_deliveries(now_s=3000.0, limit=9)) == {published, held, tried}
+    assert telling.claim_delivery(held, now_s=3000.0, lease_s=30.0) is not None
+    assert telling.due_deliveries(now_s=7000.0, limit=9)[-1] == patient
+
+
 def test_a_lease_that_was_lost_closes_nothing(telling: Ledger) -> None:
     finished(telling)
     (delivery_id,) = telling.due_deliveries(now_s=2000.0, limit=9)

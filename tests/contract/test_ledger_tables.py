@@ -140,6 +140,7 @@ def _uses(ledger: Ledger) -> list[Callable[[], object]]:
         lambda: ledger.due_studies(now_s=5000.0, limit=50),
         lambda: ledger.lost_studies(now_s=5000.0, due_before_s=dict.fromkeys(_LISTS, 6000.0), limit=50),
         lambda: ledger.pull_forward(now_s=5000.0, beyond_s=1e9),
+        lambda: ledger.pull_deliveries_forward(now_s=5000.0, beyond_s=1e9, put_off_beyond_s=1e9),
         lambda: ledger.lead("scheduler", "me", now_s=1.0, lease_s=1.0),
         lambda: ledger.due_batches(now_s=5000.0, due_before_s=5000.0, limit=50),
         ledger.open_count,

@@ -64,6 +64,19 @@ _RENEW = (
     .where(_HELD, DELIVERIES.c.lease_until_s.is_not(None))
     .values(lease_until_s=bindparam("until"), due_at_s=bindparam("until"))
 )
+_FAR_AWAY = (
+    update(DELIVERIES)
+    .where(
+        _OPEN,
+        DELIVERIES.c.due_at_s > bindparam("beyond"),
+        or_(
+            DELIVERIES.c.attempts == 0,
+            DELIVERIES.c.lease_until_s.is_not(None),
+            DELIVERIES.c.due_at_s > bindparam("put_off_beyond"),
+        ),
+    )
+    .values(due_at_s=bindparam("now"), lease_until_s=None)
+)
 _CLOSE = (
     update(DELIVERIES)
     .where(_HELD)
@@ -149,6 +162,14 @@ class OutboxMethods:
         if delivery_ids:
             with self._connections.write(durable=False) as connection:
                 connection.execute(_PUBLISHED, {"ids": list(delivery_ids), "now": now_s, "due": due_again_at_s})
+
+    def pull_deliveries_forward(self, *, now_s: float, beyond_s: float, put_off_beyond_s: float) -> int:
+        """Make due now what is on its way, or put off after an attempt, beyond any wait there is: a clock was set
+        back. Returns how many.
+        """
+        values = {"now": now_s, "beyond": beyond_s, "put_off_beyond": put_off_beyond_s}
+        with self._connections.write(durable=False) as connection:
+            return connection.execute(_FAR_AWAY, values).rowcount
 
     def claim_delivery(self, delivery_id: str, *, now_s: float, lease_s: float) -> Delivery | None:
         """Lease it, counting the attempt; ``None`` if it is over, or somebody else holds it."""
