@@ -16,6 +16,7 @@ import pytest
 from fractureai.client import Client
 from fractureai.commands.serve import settings_for
 from fractureai.embedded.service import RunningService, embedded_service
+from tests.integration.pickle_watch import watching
 from tests.processes import free_port
 
 WEBHOOK_SECRET = b"only for the tests, not a secret"
@@ -45,11 +46,14 @@ class Service:
         What its webhook has posted: headers and body of each message.
     dicom:
         Where DICOM is spoken.
+    pickles:
+        What pickles its processes have loaded; see :mod:`tests.integration.pickle_watch`.
     """
 
     running: RunningService
     client: Client
     dicom: Ports
+    pickles: Path
     told: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
 
     @property
@@ -68,10 +72,11 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         ports = Ports(free_port(), free_port(), free_port())
         dicom = _dicom(ports, tmp_path_factory.mktemp("peers"))
         # For the service's processes only: other tests of this run must not find it in their environment.
-        with _environment(_ENVIRONMENT | webhook | dicom):
+        pickles = tmp_path_factory.mktemp("pickles")
+        with _environment(_ENVIRONMENT | webhook | dicom | watching(pickles)):
             settings = settings_for(tmp_path_factory.mktemp("service"), "127.0.0.1", free_port())
             started = running.enter_context(embedded_service(settings))
-        yield Service(started, running.enter_context(Client(started.url)), ports, told)
+        yield Service(started, running.enter_context(Client(started.url)), ports, pickles, told)
 
 
 def _dicom(ports: Ports, folder: Path) -> dict[str, str]:
