@@ -7,6 +7,8 @@ import logging
 import os
 import signal
 import time
+from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 from billiard import current_process
@@ -73,8 +75,7 @@ def celery_app(role: str) -> Celery:
             os._exit(CANNOT_WORK)
 
     @worker_shutting_down.connect(weak=False)
-    def end(**_: Any) -> None:
-        watchdog.end_at_the_latest(_ENDED_WITHIN_S)
+    def say_why(**_: Any) -> None:
         with contextlib.suppress(BlockingIOError):
             if os.read(told, 1):
                 watchdog.end_family(CANNOT_WORK)
@@ -87,8 +88,25 @@ def celery_app(role: str) -> Celery:
     def show(**_: Any) -> None:
         export(meters, watched.host, watched.port, ready={"queue": connected})
         _watch(built, role)
+        _end_when_told()
 
     return built.celery
+
+
+def _end_when_told() -> None:
+    """Bound Celery's own end. It tells nobody of it before it has been through most of it, where it can hang."""
+    for number in (signal.SIGTERM, signal.SIGQUIT):
+        theirs = signal.getsignal(number)
+        if callable(theirs):
+            signal.signal(number, _bounded(theirs))
+
+
+def _bounded(theirs: Callable[[int, FrameType | None], Any]) -> Callable[[int, FrameType | None], Any]:
+    def end(number: int, frame: FrameType | None) -> None:
+        watchdog.end_at_the_latest(_ENDED_WITHIN_S)
+        theirs(number, frame)
+
+    return end
 
 
 def _watch(built: Deployment, role: str) -> None:

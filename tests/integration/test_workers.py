@@ -115,6 +115,8 @@ def test_workers_told_to_end_do_so_while_the_queue_is_away(running: Installation
         child.held = True
     _process(queue).kill()
     _process(queue).wait()
+    # By then what ran has failed to send its next message; after that, Celery was seen to hang at its end.
+    until(lambda: all("Cannot connect" in child.log.read_text(errors="replace") for child in workers))
     for child in workers:
         _process(child).terminate()
     for child in workers:
