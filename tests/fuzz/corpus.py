@@ -133,6 +133,14 @@ def settings_seeds() -> tuple[bytes, ...]:
     )
 
 
+def related_seeds() -> tuple[bytes, ...]:
+    """Bodies of STOW-RS requests."""
+    edge = BOUNDARY.encode()
+    part = b"--" + edge + b"\r\nContent-Type: application/dicom\r\n\r\nDICM and more\r\n"
+    bare = b"--" + edge + b"\r\n\r\n\r\n"
+    return (part * 2 + b"--" + edge + b"--\r\n", b"before\r\n" + bare + part + b"--" + edge + b"--", part[:-9])
+
+
 def peers_seeds() -> tuple[bytes, ...]:
     """Peers files."""
     return (

@@ -6,14 +6,18 @@ A function returns, whatever it was given, or raises what its caller is promised
 from __future__ import annotations
 
 import contextlib
+import io
 import os
+import re
 import tempfile
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from fractureai.dicom.part10 import Part10Reader
 from fractureai.dicom.peers import read_peers
 from fractureai.domain.card import parse_card
 from fractureai.errors import BrokenDeployment, RejectedInput
@@ -25,6 +29,7 @@ from fractureai.imaging.raster import read_raster
 from fractureai.imaging.text import clean
 from fractureai.reports.bidi import base_level, levels, visual_order
 from fractureai.settings import load_settings
+from fractureai.web.multipart_related import NotMultipart, RelatedParts
 from tests.fuzz import corpus
 
 _LIMITS = DecodeLimits(max_bytes=4 << 20, max_pixels=500_000)
@@ -60,6 +65,22 @@ def _dicom(data: bytes) -> None:
 def _dicom_study(data: bytes) -> None:
     uid = study_instance_uid(data, _LIMITS)
     assert clean(uid) == uid, "a UID is one safe line"
+
+
+def _dicom_identity(data: bytes) -> None:
+    with contextlib.suppress(RejectedInput), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # as in the service
+        found = Part10Reader().identify(data)
+        uids = (found.sop_class_uid, found.sop_instance_uid, found.study_instance_uid)
+        assert all(re.fullmatch(r"[0-9.]{1,64}", uid) for uid in uids), "a UID is digits and dots"
+        assert re.fullmatch(r"[A-Z0-9]{0,16}", found.modality), "a modality is a short word"
+
+
+def _related(data: bytes) -> None:
+    with contextlib.suppress(NotMultipart):
+        for part in RelatedParts(io.BytesIO(data), corpus.BOUNDARY):
+            assert part.media_type == part.media_type.strip().lower(), "a media type is plain"
+            assert sum(map(len, part.chunks)) <= len(data), "a part is no larger than the whole"
 
 
 class _Counted:
@@ -179,6 +200,8 @@ READERS: tuple[Reader, ...] = (
     Reader("raster", _raster, corpus.raster_seeds),
     Reader("dicom", _dicom, corpus.dicom_seeds),
     Reader("dicom-study", _dicom_study, corpus.dicom_seeds),
+    Reader("dicom-identity", _dicom_identity, corpus.dicom_seeds),
+    Reader("related", _related, corpus.related_seeds),
     Reader("archive", _archive, corpus.archive_seeds),
     Reader("multipart", _multipart, corpus.multipart_seeds),
     Reader("api-json", _api_json, corpus.json_seeds),
