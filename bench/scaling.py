@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 
 # Measured: bench/README.md (quiet machine, processor time of a study in ms by process) …
 WEB_MS, INFERENCE_MS, REPORTS_MS, QUEUE_MS = 21.1, 132.1, 58.1, 0.9
-# … and python -m bench.unit_costs (2026-11-23, busy machine): transactions, requests, bytes and servers' time a study.
-TRANSACTIONS, STATEMENTS, PUTS, GETS, SENT_MB = 10.4, 30.8, 17, 13, 5.0
-LEDGER_MS = 20.0
-RCLONE_MS = 114.0
+# … and python -m bench.unit_costs (2026-11-24, busy machine): transactions, requests, bytes and servers' time a study.
+TRANSACTIONS, STATEMENTS, PUTS, GETS, SENT_MB = 10.0, 32.1, 17, 13, 5.0
+LEDGER_MS = 6.5
+RCLONE_MS = 60.0
 
 # Assumed, and named in docs/scaling.md: a way to a server and back, a commit that reaches the disk, a request to a
 # bucket, and what one prefix of a bucket on AWS takes before it is split (its documentation).

@@ -14,7 +14,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +25,7 @@ import redis
 from sqlalchemy import event
 
 from bench import workload
+from bench.__main__ import open_scope
 from fractureai.bootstrap import Deployment
 from fractureai.domain import keys
 from fractureai.domain.study import SourceImage, Stage, Study, WorkState
@@ -34,10 +34,11 @@ from fractureai.settings import load_settings
 from fractureai.stages import accept, classify, detect, explain, report
 from fractureai.storage.s3 import S3Store
 from tests import postgresql
-from tests.s3 import ACCESS_KEY, SECRET_KEY, S3Server, make_bucket, start_rclone
+from tests.s3 import ACCESS_KEY, SECRET_KEY, make_bucket, rclone
 
 _STAGES = (classify, detect, explain, report)
-_CACHE = Path(__file__).resolve().parent.parent / ".cache" / "bench"
+_ROOT = Path(__file__).resolve().parent.parent
+_MODELS, _CACHE = _ROOT / "models", _ROOT / ".cache" / "bench"
 
 
 def main() -> None:
@@ -54,19 +55,22 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fai-costs-")))
         ledger_url = stack.enter_context(postgresql.running())
         (folder / "s3").mkdir()
-        s3, endpoint = start_rclone(folder / "s3")
-        stack.callback(_end, s3)
-        make_bucket(S3Server(endpoint).settings("bucket"))
+        s3 = stack.enter_context(rclone(folder / "s3"))
+        s3_pid = next(child.pid for child in psutil.Process().children() if child.name() == "rclone")
+        make_bucket(s3.settings("bucket"))
         queue = _redis(folder)
         stack.callback(_end, queue)
-        deployment = _deployment(folder, ledger_url, endpoint)
-        found = _measure(deployment, files, s3.pid, queue.pid, folder / "redis.sock")
+        # Everything counts as a limb, or a drawing the networks do not know would cost half.
+        models = open_scope(_MODELS, folder / "models")
+        deployment = _deployment(folder, models, ledger_url, s3.endpoint)
+        found = _measure(deployment, files, s3_pid, queue.pid, folder / "redis.sock")
     print(json.dumps(found, indent=1))
 
 
-def _deployment(folder: Path, ledger_url: str, endpoint: str) -> Deployment:
+def _deployment(folder: Path, models: Path, ledger_url: str, endpoint: str) -> Deployment:
     os.environ |= {
         "FRACTUREAI_DATA_DIR": str(folder),
+        "FRACTUREAI_MODELS_DIR": str(models),
         "FRACTUREAI_LEDGER__URL": ledger_url,
         "FRACTUREAI_QUEUE__URL": f"redis+socket://{folder / 'redis.sock'}",
         "FRACTUREAI_STORE__KIND": "s3",
@@ -179,8 +183,6 @@ def _redis(folder: Path) -> subprocess.Popen[bytes]:
 def _end(process: subprocess.Popen[Any]) -> None:
     process.terminate()
     process.wait(30)
-    if process.stderr:
-        threading.Thread(target=process.stderr.close, daemon=True).start()
 
 
 if __name__ == "__main__":
