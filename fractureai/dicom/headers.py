@@ -10,6 +10,7 @@ from io import BytesIO
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
+from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
@@ -81,4 +82,6 @@ def _text(dataset: Dataset, keyword: str) -> str:
         value = dataset.get(keyword)
     except Exception as error:  # converted on access
         raise NotUnderstood(f"{keyword} cannot be read") from error
+    if isinstance(value, Sequence):  # pydicom may take for ever to write one as text
+        raise NotUnderstood(f"{keyword} is a sequence")
     return "" if value is None else str(value).strip().rstrip("\0")

@@ -6,7 +6,7 @@ from io import BytesIO
 
 from pydicom.filereader import read_dataset, read_preamble
 from pydicom.tag import BaseTag
-from pydicom.uid import ImplicitVRLittleEndian
+from pydicom.uid import UID, ImplicitVRLittleEndian
 
 from fractureai.dicom.classes import STORAGE_CLASSES
 from fractureai.dicom.headers import HEAD_BYTES, NotUnderstood, belonging
@@ -31,7 +31,7 @@ class Part10Reader:
         try:
             read_preamble(stream, force=False)
             meta = read_dataset(stream, False, True, stop_when=_past_meta)
-            syntax = str(meta.get("TransferSyntaxUID", "")) or str(ImplicitVRLittleEndian)
+            syntax = UID(meta.get("TransferSyntaxUID") or ImplicitVRLittleEndian)  # TypeError for what is no text
         except Exception as error:  # pydicom raises many kinds on damaged bytes
             raise RejectedInput("damaged", "not a DICOM file of PS3.10") from error
         try:

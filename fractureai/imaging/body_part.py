@@ -66,5 +66,5 @@ def body_part_examined(dataset: Dataset) -> str:
     if written:
         return written
     with contextlib.suppress(Exception):  # a sequence of anything: pydicom raises any type then
-        return _CODES.get(str(dataset.AnatomicRegionSequence[0].CodeValue).strip(), "")
+        return _CODES.get(clean(element(dataset.AnatomicRegionSequence[0], "CodeValue") or ""), "")
     return ""

@@ -122,10 +122,12 @@ def parse(data: bytes, limits: DecodeLimits, only: list[str] | None = None) -> t
 
 
 def _file_meta(data: bytes) -> tuple[FileMetaDataset, int]:
-    """File meta information, and where it ends."""
+    """File meta information, and where it ends. Raises ``ValueError`` for sequences in it: there are none."""
     stream = io.BytesIO(data)
     stream.seek(132 if data[128:132] == b"DICM" else 0)
     found = read_dataset(stream, False, True, stop_when=lambda tag, _vr, _length: tag >> 16 != 2)
+    if any(each.VR == "SQ" for each in found.values()):  # pydicom would write them as text, which may take for ever
+        raise ValueError("a sequence in the file meta information")
     return FileMetaDataset(found), stream.tell()
 
 
@@ -172,7 +174,7 @@ def _infer_bits(dataset: Dataset, pixels: int) -> None:
 
 def _grey(dataset: Dataset, long_side_px: int) -> normalise.Grey:
     # Old files omit what the decoders demand.
-    photometric = str(dataset.get("PhotometricInterpretation") or "MONOCHROME2").strip().upper()
+    photometric = str(element(dataset, "PhotometricInterpretation") or "MONOCHROME2").strip().upper()
     dataset.PhotometricInterpretation = photometric
     dataset.SamplesPerPixel = int(dataset.get("SamplesPerPixel") or 1)
     dataset.PixelRepresentation = int(dataset.get("PixelRepresentation") or 0)

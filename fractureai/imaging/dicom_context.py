@@ -70,6 +70,8 @@ def _verbatim(dataset: Dataset, tag: BaseTag) -> DataElement | RawDataElement:
         return RawDataElement(tag, vr, len(value), value, 0, False, True)
     element = dataset[tag]
     if vr != "SQ":
+        if element.VR == "SQ":
+            raise ValueError("a sequence where none belongs")
         return element
     holder = Dataset()
     holder.add(element)

@@ -6,8 +6,10 @@ import contextlib
 import math
 from typing import Any
 
+from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence
 from pydicom.valuerep import PersonName
 
 from fractureai.domain.radiograph import Header
@@ -43,10 +45,14 @@ _SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 
 
 def element(dataset: Dataset, keyword: str) -> Any:
-    """One element's value, ``None`` where it is absent, empty or cannot be read: pydicom converts on access."""
+    """One element's value, ``None`` where it is absent, empty or cannot be read: pydicom converts on access.
+
+    Nor is a sequence read where none belongs: nested ones take pydicom for ever to write as text.
+    """
     with contextlib.suppress(Exception):
         value = dataset.get(keyword)
-        return None if value == "" else value
+        is_out_of_place = isinstance(value, Sequence) and dictionary_VR(keyword) != "SQ"
+        return None if is_out_of_place or value == "" else value
     return None
 
 

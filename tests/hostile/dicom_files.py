@@ -22,6 +22,9 @@ _ENDLESS = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _HEIGHT, _WIDTH = 120, 90
 
+# Sequences in sequences, which pydicom 3.0 writes as text in a time that doubles with each.
+_NEVER_TOLD = b"SQ\4\0" * 171 + b"SQ"
+
 Elements = Mapping[int, tuple[bytes, bytes]]
 _numbers = itertools.count(1)
 
@@ -155,6 +158,19 @@ def _structure() -> Iterator[Hostile]:
     for _ in range(400):
         deep = element(0x00081140, b"SQ", item(_ITEM, deep, None), None)
     yield Hostile("dicom-sequence-400-deep.dcm", part10(deep + body()), READ)
+    for name, tag, code in (
+        ("meta", 0x00020000, "damaged"),
+        ("characters", 0x00080005, "damaged"),
+        ("class", 0x00080016, READ),
+        ("modality", 0x00080060, READ),
+        ("patient", 0x00100020, READ),
+        ("body-part", 0x00180015, READ),
+        ("study", 0x0020000D, READ),
+        ("colours", 0x00280004, "damaged"),
+    ):
+        told = struct.pack("<HH", tag >> 16, tag & 0xFFFF) + _NEVER_TOLD
+        file = bytes(128) + b"DICM" + told if tag >> 16 == 2 else changed({tag: (b"SQ", _NEVER_TOLD[2:])})
+        yield Hostile(f"dicom-{name}-never-told.dcm", file, code)
     many = element(0x00081140, b"SQ", item(_ITEM, b"") * 60_000)
     yield Hostile("dicom-sixty-thousand-items.dcm", part10(many + body()), READ)
     flat = b"".join(element(0x00091000 + number % 256, b"LO", b"x ") for number in range(60_000))

@@ -18,6 +18,8 @@ _NO_SYNTAX = dict.fromkeys(
 _UNREADABLE = dict.fromkeys(
     (
         "dicom-backwards.dcm",
+        "dicom-characters-never-told.dcm",
+        "dicom-class-never-told.dcm",
         "dicom-deep-sequence.dcm",
         "dicom-deflate-bomb.dcm",
         "dicom-deflate-garbage.dcm",
@@ -25,8 +27,11 @@ _UNREADABLE = dict.fromkeys(
         "dicom-garbage.dcm",
         "dicom-giant-private.dcm",
         "dicom-item-without-sequence.dcm",
+        "dicom-meta-never-told.dcm",
+        "dicom-modality-never-told.dcm",
         "dicom-only-preamble.dcm",
         "dicom-sequence-end-first.dcm",
+        "dicom-study-never-told.dcm",
         "dicom-twice-rows.dcm",
         "dicom-uid-traversal.dcm",
         "dicom-unknown-length-nested.dcm",
