@@ -6,7 +6,6 @@ import contextlib
 import csv
 import io
 import json
-import sqlite3
 import subprocess
 import sys
 import zipfile
@@ -18,15 +17,15 @@ import psutil
 import pytest
 
 from fractureai.commands.submit import outcome_of
-from fractureai.domain.examinations import examination_id
 from fractureai.domain.reasons import REASONS
 from tests.bad_files import phantom_dicom
 from tests.hostile.catalogue import catalogue
-from tests.hostile.dicom_scu import SUCCESS, instance_of, stored
+from tests.hostile.dicom_scu import SUCCESS, stored
 from tests.hostile.hostile import READ, Hostile
 from tests.hostile.over_dicom import by_store, by_stow, is_taken
 from tests.hostile.stow import CONTENT_TYPE, body_of, reasons_of
 from tests.integration.conftest import Service, write
+from tests.integration.examinations import finished, studies_of
 from tests.integration.waiting import until
 
 pytestmark = [pytest.mark.xdist_group("service"), pytest.mark.timeout(400)]
@@ -131,27 +130,12 @@ def test_over_dicom_every_hostile_file_gets_its_answer(service: Service, way: st
         refused = Counter(answer for answer in expected.values() if not is_taken(answer))
         assert Counter(reasons_of(answer.json())) == {**refused, SUCCESS: len(files) - sum(refused.values())}
     wanted = {name: answer for name, answer in expected.items() if is_taken(answer)}
-    ids = until(lambda: _studies_of(service, {name: files[name] for name in wanted}), timeout_s=60, every_s=0.5)
-    results = until(lambda: _finished(service, ids), timeout_s=350, every_s=1)
+    ids = until(lambda: studies_of(service, {name: files[name] for name in wanted}), timeout_s=60, every_s=0.5)
+    results = until(lambda: finished(service, ids), timeout_s=350, every_s=1)
     assert _differences({name: _code_of(result) for name, result in results.items()}, wanted) == {}
     assert service.running.supervisor.pids() == before, "no process was lost"
     assert _largest(service) < _MOST_MEMORY
     _logs_say_nothing(service)
-
-
-def _studies_of(service: Service, files: Mapping[str, bytes]) -> dict[str, str]:
-    """Name to study, when all have theirs; each is an examination of its own."""
-    wanted = {name: examination_id("local", instance_of(data).study_instance_uid) for name, data in files.items()}
-    query = "SELECT examination_id, study_id FROM study_revisions"
-    with contextlib.closing(sqlite3.connect(f"file:{service.running.data_dir}/ledger.sqlite?mode=ro", uri=True)) as db:
-        known = dict(db.execute(query).fetchall())
-    return {name: known[place] for name, place in wanted.items()} if known.keys() >= set(wanted.values()) else {}
-
-
-def _finished(service: Service, ids: Mapping[str, str]) -> dict[str, dict[str, object]]:
-    http = service.client._http
-    found = {name: http.get(f"/api/v1/studies/{study_id}").json() for name, study_id in ids.items()}
-    return found if all(result.get("state") in {"done", "rejected", "failed"} for result in found.values()) else {}
 
 
 def test_on_the_command_line_every_hostile_file_gets_its_answer(tmp_path: Path) -> None:

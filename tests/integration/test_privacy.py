@@ -12,7 +12,11 @@ import pydicom
 import pytest
 
 from tests.bad_files import phantom_dicom
+from tests.hostile.dicom_scu import SUCCESS, stored
+from tests.hostile.stow import CONTENT_TYPE, body_of
 from tests.integration.conftest import Service, write
+from tests.integration.examinations import finished, studies_of
+from tests.integration.waiting import until
 
 pytestmark = [pytest.mark.xdist_group("service"), pytest.mark.timeout(300)]
 
@@ -76,6 +80,35 @@ def test_nothing_the_service_writes_names_a_patient(service: Service, tmp_path: 
 
     _search("headers of answers", "\n".join(headers).encode(), *PATIENT, *NAMES)
     _search("metrics", metrics.encode(), *PATIENT, *NAMES)
+    _search_what_was_written(service)
+
+
+def test_nor_does_what_comes_over_dicom(service: Service) -> None:
+    ways = ("", "modality", "pixels", "values", "end")
+    over_dimse, over_web = (
+        {f"{start}-{way or 'good'}": marked(start + n, break_it=way) for n, way in enumerate(ways)}
+        for start in (960, 970)
+    )
+    told = stored(service.dicom.listener, over_dimse)
+    answer = service.client._http.post(
+        "/dicomweb/studies", content=body_of(over_web.values()), headers={"Content-Type": CONTENT_TYPE}
+    )
+    _search("the answer", answer.content + str(answer.headers).encode(), *PATIENT)
+    assert told.pop("960-end") == told.pop("960-good") == SUCCESS
+    taken = {name: data for name, data in (over_dimse | over_web).items() if told.get(name, SUCCESS) == SUCCESS}
+    ids = until(lambda: studies_of(service, taken), timeout_s=60, every_s=0.5)
+    results = until(lambda: finished(service, ids), timeout_s=200, every_s=0.5)
+    assert {results[name]["state"] for name in ("960-good", "970-good")} == {"done"}
+    for study_id in ids.values():
+        for path in ("", "/history", "/fhir"):
+            found = service.client._http.get(f"/api/v1/studies/{study_id}{path}")
+            _search("headers of answers", str(found.headers).encode(), *PATIENT)
+    _search("metrics", service.client._http.get("/metrics").content, *PATIENT)
+    _search_what_was_written(service)
+
+
+def _search_what_was_written(service: Service) -> None:
+    """Everything but the store, where it must be found."""
     _search("webhook", b"".join(body for _, body in service.told), *PATIENT, *NAMES)
     folder = service.running.data_dir
     written = [path for path in folder.rglob("*") if path.is_file() and (folder / "store") not in path.parents]
