@@ -314,6 +314,7 @@ class Deployment:
             peers=self.peers,
             quiet=self.policy.quiet,
             max_associations=chosen.max_associations,
+            max_associations_of_address=chosen.max_associations_of_address,
             max_pdu_bytes=chosen.max_pdu_bytes,
             max_instance_bytes=chosen.max_instance_bytes,
             certificate_file=chosen.tls_certificate_file,

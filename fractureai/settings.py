@@ -220,6 +220,7 @@ class DicomGroup(_Group):
     quiet_at_most_s: float = Field(default=900, gt=0, description="and so long after its first, however many come")
     revise_within_s: float = Field(default=24 * 3600, ge=60, description="so long, a late image revises the result")
     max_associations: int = Field(default=25, ge=1, le=500)
+    max_associations_of_address: int = Field(default=20, ge=1, le=500, description="so that one leaves room for others")
     max_pdu_bytes: int = Field(default=1 << 17, ge=1 << 12, le=1 << 24)
     max_instance_bytes: int = Field(default=256 << 20, ge=1 << 10)
     tls_certificate_file: Path | None = Field(default=None, description="with it and its key, the listener speaks TLS")

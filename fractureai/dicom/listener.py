@@ -68,6 +68,7 @@ class ListenerSettings:
     peers: Peers = field(default_factory=Peers)
     quiet: Quiet = field(default_factory=Quiet)
     max_associations: int = 25
+    max_associations_of_address: int = 20
     max_pdu_bytes: int = 1 << 17
     max_instance_bytes: int = 256 << 20
     certificate_file: Path | None = None
@@ -146,8 +147,12 @@ class Listener:
         if site is None:
             _LOG.warning("refused an unknown caller from %s", address)
             self._recorder.refused(caller, address)
-            event.assoc.acse.send_reject(0x01, 0x01, 0x03)  # permanently: calling AE title not recognised
-            event.assoc.kill()
+            _reject(event.assoc, 0x01, 0x01, 0x03)  # permanently: calling AE title not recognised
+            return
+        held = sum(each.requestor.address == address for each in self._server.active_associations)
+        if held > self._settings.max_associations_of_address:
+            _LOG.warning("%s has %d associations already", address, held - 1)
+            _reject(event.assoc, 0x02, 0x03, 0x02)  # for now: local limit exceeded
             return
         event.assoc.fractureai_site = site
         event.assoc.fractureai_caller = caller[:16]
@@ -229,6 +234,12 @@ class Listener:
             _LOG.info("instance %s came again and is not read again", arrival.instance_id)
         self._recorder.arrived(site, arrival.caller, association.requestor.address, arrival.examination_id)
         return SUCCESS, ""
+
+
+def _reject(association: Any, result: int, source: int, reason: int) -> None:
+    """Numbers of PS3.8 table 9-21."""
+    association.acse.send_reject(result, source, reason)
+    association.kill()
 
 
 class _NoSink:

@@ -31,7 +31,7 @@ def port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     monkeypatch.setattr(server, "_PDU_S", 2.0)
     monkeypatch.setattr(server, "_END_S", 0.5)
     before = set(threading.enumerate())
-    with listening(tmp_path, max_associations=100, max_instance_bytes=100_000) as post:
+    with listening(tmp_path, max_associations=100, max_associations_of_address=100, max_instance_bytes=100_000) as post:
         ours = set(threading.enumerate())
         yield post.port
         for thread in set(threading.enumerate()) - ours:

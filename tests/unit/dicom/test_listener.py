@@ -192,8 +192,9 @@ def test_a_huge_announcement_is_not_believed(post: Post) -> None:
     assert statuses(post.port, [radiograph()]) == [0]
 
 
-def test_more_associations_than_allowed_are_told_to_come_later(post: Post) -> None:
-    post.listen(max_associations=1)
+@pytest.mark.parametrize("bound", ["max_associations", "max_associations_of_address"])
+def test_more_associations_than_allowed_are_told_to_come_later(post: Post, bound: str) -> None:
+    post.listen(**{bound: 1})
     entity = AE("XRAY1")
     entity.add_requested_context(radiograph().SOPClassUID)
     first = entity.associate("127.0.0.1", post.port)
@@ -201,6 +202,9 @@ def test_more_associations_than_allowed_are_told_to_come_later(post: Post) -> No
     second = entity.associate("127.0.0.1", post.port)
     assert second.is_rejected
     assert second.acceptor.primitive.result == 2
+    elsewhere = entity.associate("127.0.0.1", post.port, bind_address=("127.0.0.2", 0))
+    assert elsewhere.is_established == (bound == "max_associations_of_address")
+    elsewhere.release()
     first.release()
 
 
