@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -133,24 +133,23 @@ def _rounded(value: Any) -> Any:
 def _warm(built: Installation, files: Sequence[Path]) -> None:
     """Both have done some of each."""
     for number in (0, 1):
-        with _only(built, (number,)):
-            _work(built, [files[place % len(files)] for place in range(_WARM)])
+        _round(built, files, (number,), _WARM)
 
 
 def _round(built: Installation, files: Sequence[Path], workers: tuple[int, ...], studies: int) -> Round:
-    with _only(built, workers):
-        before, everybody_s, stolen_s, own = (
-            built.cpu_s(),
-            machine_cpu_s(),
-            psutil.cpu_times().steal,
-            time.process_time(),
-        )
-        began_s = time.monotonic()
-        ends = _work(built, [files[place % len(files)] for place in range(studies)])
-        wall_s = time.monotonic() - began_s
-        spent, stolen_s = built.cpu_s(), psutil.cpu_times().steal - stolen_s
-        spent.subtract(before)
-        others_s = machine_cpu_s() - everybody_s - stolen_s - spent.total() - (time.process_time() - own)
+    _listen(built, ())
+    names = ", ".join(f"'{stage}'" for stage in _STAGES)
+    since = built.ask("SELECT coalesce(max(event_id), 0) FROM events")[0][0]
+    # All of them before anybody works: taking them in costs this process a core.
+    built.accept([files[place % len(files)] for place in range(studies)])
+    before, everybody_s, stolen_s, own_s = built.cpu_s(), machine_cpu_s(), psutil.cpu_times().steal, time.process_time()
+    began_s = time.monotonic()
+    _listen(built, workers)
+    ends = _wait(built, f"SELECT at_s FROM events WHERE event_id > {since} AND what IN ({names})", studies)
+    wall_s = time.monotonic() - began_s
+    spent, stolen_s = built.cpu_s(), psutil.cpu_times().steal - stolen_s
+    spent.subtract(before)
+    others_s = machine_cpu_s() - everybody_s - stolen_s - spent.total() - (time.process_time() - own_s)
     edge = int(_EDGE * len(ends))
     middle = ends[edge : len(ends) - edge]
     del spent["redis"]
@@ -164,36 +163,26 @@ def _round(built: Installation, files: Sequence[Path], workers: tuple[int, ...],
     )
 
 
-def _work(built: Installation, files: Sequence[Path]) -> list[float]:
-    """Take them in, wait until all have been through both stages; when each stage of each study ended."""
-    names = ", ".join(f"'{stage}'" for stage in _STAGES)
-    since = built.ask("SELECT coalesce(max(event_id), 0) FROM events")[0][0]
-    built.accept(files)
+def _wait(built: Installation, statement: str, studies: int) -> list[float]:
+    """Until all have been through both stages; when each stage of each study ended."""
     deadline_s = time.monotonic() + _PATIENCE_S
     while time.monotonic() < deadline_s:
-        rows = built.ask(f"SELECT at_s FROM events WHERE event_id > :since AND what IN ({names})", since=since)
-        if len(rows) >= len(_STAGES) * len(files):
+        rows = built.ask(statement)
+        if len(rows) >= len(_STAGES) * studies:
             return sorted(row[0] for row in rows)
         time.sleep(0.5)
-    raise RuntimeError(f"{len(rows)} stages of {len(files)} studies are done after {_PATIENCE_S:.0f} s")
+    raise RuntimeError(f"{len(rows)} stages of {studies} studies are done after {_PATIENCE_S:.0f} s")
 
 
-@contextlib.contextmanager
-def _only(built: Installation, workers: tuple[int, ...]) -> Iterator[None]:
-    """The others take no messages meanwhile."""
+def _listen(built: Installation, workers: tuple[int, ...]) -> None:
+    """From now on these take messages, and no others do."""
     control = built.deployment.celery.control
     host = os.uname().nodename
-    others = [f"inference-{number}@{host}" for number in (0, 1) if number not in workers]
-    for queue in ROLES["inference"]:
-        if others:
-            answers = control.cancel_consumer(queue, destination=others, reply=True, timeout=5, limit=len(others))
-            assert len(answers) == len(others), "a worker does not answer"
-    try:
-        yield
-    finally:
+    for number in (0, 1):
+        change = control.add_consumer if number in workers else control.cancel_consumer
         for queue in ROLES["inference"]:
-            if others:
-                control.add_consumer(queue, destination=others, reply=True, timeout=5, limit=len(others))
+            answers = change(queue, destination=[f"inference-{number}@{host}"], reply=True, timeout=5, limit=1)
+            assert answers, "a worker does not answer"
 
 
 def _hashing(cores: Sequence[int], seconds: float = 1.5) -> float:
