@@ -61,7 +61,7 @@ class Site:
         if request.endpoint != "api.upload_file":
             return
         for name, code in self.refused.items():
-            if name == "*" or request.args["name"].endswith(name):
+            if name == "*" or request.headers["Content-Disposition"].endswith(name):
                 drain(request)
                 raise Problem(code)
 
