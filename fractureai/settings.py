@@ -441,5 +441,5 @@ def load_settings(**overrides: object) -> Settings:
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
         raise BrokenDeployment("settings are not valid:\n  " + "\n  ".join(lines)) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError, OSError) as error:
         raise BrokenDeployment(f"{config} cannot be read as TOML: {error}") from error

@@ -222,7 +222,7 @@ def read_peers(file: Path | None) -> Peers:
         document = tomllib.loads(file.read_text())
     except OSError as error:
         raise BrokenDeployment(f"the peers file {file} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BrokenDeployment(f"the peers file {file} is not TOML: {error}") from error
     try:
         return Peers(**document)

@@ -90,7 +90,7 @@ def test_a_webhook_that_may_be(monkeypatch: pytest.MonkeyPatch, url: str) -> Non
     assert load_settings().webhook.url == url
 
 
-@pytest.mark.parametrize("text", [b"port = = 1", b'site = "\xff"', b"[web\n"])
+@pytest.mark.parametrize("text", [b"port = = 1", b'site = "\xff"', b"[web\n", b"a = " + 5000 * b"["])
 def test_a_file_that_is_no_toml_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: bytes) -> None:
     file = tmp_path / "settings.toml"
     file.write_bytes(text)

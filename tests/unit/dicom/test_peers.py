@@ -46,6 +46,7 @@ def test_a_right_one(tmp_path: Path) -> None:
     ("text", "words"),
     [
         ("no toml", ["is not TOML"]),
+        ("a = " + 5000 * "[", ["is not TOML"]),
         ("[other]\n", ["other", "not permitted"]),
         (f"[[destination]]\n{PACS.replace('104', '70000')}", ["destination 1 (“pacs”), port", "65535"]),
         (f"[[destination]]\n{PACS}[[destination]]\n{PACS}", ["the same name: pacs"]),
