@@ -145,6 +145,6 @@ def parse_card(text: bytes) -> tuple[ModelCard, str]:
     """
     try:
         card = ModelCard.model_validate(json.loads(text))
-    except (ValidationError, ValueError) as error:
+    except (ValidationError, ValueError, RecursionError) as error:
         raise BrokenDeployment(f"the model card is not valid: {error}") from error
     return card, hashlib.sha256(text).hexdigest()

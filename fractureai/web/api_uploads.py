@@ -109,7 +109,10 @@ def json_object() -> dict[str, Any]:
     """The body of the request, a JSON object."""
     if request.mimetype != "application/json":
         raise Problem("unsupported_media_type")
-    body = request.get_json(silent=True)
+    try:
+        body = request.get_json(silent=True)
+    except RecursionError:  # of brackets without end
+        body = None
     if not isinstance(body, dict):
         raise Problem("bad_request", "The body must be a JSON object.")
     return body

@@ -50,6 +50,14 @@ def test_every_answer_is_hardened(client: FlaskClient, address: str) -> None:
     assert " style=" not in answer.text
 
 
+@pytest.mark.parametrize("body", ["[" * 100_000, '{"a":' * 50_000, "[" * 100 + "1e999999"])
+def test_a_body_of_brackets_without_end_is_no_json(client: FlaskClient, body: str) -> None:
+    address = f"/api/v1/studies/{NOBODY}/verdicts"
+    answer = client.post(address, data=body, content_type="application/json", base_url="http://localhost")
+    assert answer.status_code == 400
+    assert "must be a JSON object" in answer.json["detail"]
+
+
 @pytest.mark.parametrize("method", ["TRACE", "TRACK", "CONNECT", "DEBUG", "PROPFIND", "MOVE", "\u00c4"])
 @pytest.mark.parametrize("address", ["/", "/api/v1/studies"])
 def test_odd_methods_are_refused_and_echo_nothing(client: FlaskClient, method: str, address: str) -> None:

@@ -137,6 +137,11 @@ def test_a_wrong_card_names_its_fault(card: ModelCard, change: dict[str, object]
         parse_card(json.dumps(data).encode())
 
 
+def test_a_card_of_brackets_without_end_is_no_card() -> None:
+    with pytest.raises(BrokenDeployment, match="not valid"):
+        parse_card(b"[" * 100_000)
+
+
 def test_thresholds_out_of_order_are_refused() -> None:
     with pytest.raises(ValueError, match="above"):
         fracture_card(suspected=0.7, fracture=0.6)
