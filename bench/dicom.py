@@ -15,7 +15,6 @@ import argparse
 import json
 import math
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -35,6 +34,7 @@ from fractureai.domain.study import WorkState
 from fractureai.embedded.service import embedded_service
 from fractureai.storage.ledger.sql import SqlLedger
 from fractureai.storage.local import LocalStore
+from tests.dicom_programs import dcmtk
 
 _CACHE = Path(__file__).resolve().parent.parent / ".cache" / "bench"
 _PORTS = 18_000, 18_104
@@ -75,7 +75,7 @@ class Findings:
 def main() -> None:
     """Entry point."""
     chosen = _arguments()
-    if not shutil.which("storescu"):
+    if not dcmtk("storescu"):
         sys.exit("bench.dicom needs dcmtk's storescu (Debian's package dcmtk)")
     with tempfile.TemporaryDirectory(prefix="dicom-", ignore_cleanup_errors=True) as scratch:
         senders = _prepare(chosen, Path(scratch) / "files")
@@ -163,7 +163,7 @@ def _readings(found: Findings) -> int:
 def _send(senders: Sequence[Sequence[Path]]) -> float:
     """All senders at once, each with its files in their order; returns the seconds until the last has its answers."""
     begun_s = time.perf_counter()
-    command = ["storescu", "-aet", "BENCH", "127.0.0.1", str(_PORTS[1])]
+    command = [str(dcmtk("storescu")), "-aet", "BENCH", "127.0.0.1", str(_PORTS[1])]
     processes = [
         subprocess.Popen([*command, *map(str, files)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         for files in senders

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import os
 import shutil
 import subprocess
+import sysconfig
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,16 +23,24 @@ from tests.processes import free_port
 _ORTHANC = shutil.which("Orthanc") or "/usr/sbin/Orthanc"
 _WEB = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 
-needs_dcmtk = pytest.mark.skipif(not shutil.which("storescu"), reason="no dcmtk (Debian's package dcmtk)")
+
+def dcmtk(name: str) -> str | None:
+    """Where dcmtk's program of this name is; pynetdicom puts its own ``storescu``, ``storescp``, … beside Python."""
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    own = Path(sysconfig.get_path("scripts")).resolve()
+    return shutil.which(name, path=os.pathsep.join(each for each in folders if Path(each).resolve() != own))
+
+
+needs_dcmtk = pytest.mark.skipif(not dcmtk("storescu"), reason="no dcmtk (Debian's package dcmtk)")
 needs_orthanc = pytest.mark.skipif(
     not Path(_ORTHANC).exists() or not _WEB.exists(),
     reason="no Orthanc with DICOMweb (Debian's packages orthanc and orthanc-dicomweb)",
 )
 
 
-def run(*command: object, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
+def run(name: str, *options: object, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
     """One of dcmtk's tools; its standard error joins its output."""
-    words = [str(word) for word in command]
+    words = [str(dcmtk(name)), *map(str, options)]
     return subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout_s)
 
 

@@ -19,7 +19,7 @@ from pynetdicom.dsutils import encode
 
 from fractureai.dicom.peers import Caller, Peers
 from fractureai.errors import TransientFailure
-from tests.dicom_programs import needs_dcmtk, run
+from tests.dicom_programs import dcmtk, needs_dcmtk, run
 from tests.integration.waiting import until
 from tests.unit.dicom.conftest import Post, radiograph, save, statuses
 
@@ -54,7 +54,7 @@ def test_many_senders_at_once_and_none_twice(post: Post, tmp_path: Path) -> None
     for sending in (folders, folders[:1]):  # the second time what has come comes again
         senders = [
             subprocess.Popen(
-                ["storescu", "-aet", "XRAY1", "+sd", "127.0.0.1", str(post.port), str(folder)],
+                [str(dcmtk("storescu")), "-aet", "XRAY1", "+sd", "127.0.0.1", str(post.port), str(folder)],
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
             )

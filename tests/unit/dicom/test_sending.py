@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.server
 import json
-import shutil
 import socket
 import subprocess
 import threading
@@ -23,7 +22,7 @@ from fractureai.dicom.peers import Destination, Peers
 from fractureai.domain.ports import OutgoingObject
 from fractureai.domain.records import ObjectState
 from fractureai.errors import BrokenDeployment, TransientFailure
-from tests.dicom_programs import needs_dcmtk
+from tests.dicom_programs import dcmtk, needs_dcmtk
 from tests.processes import free_port
 from tests.unit.dicom.conftest import dimse
 
@@ -150,7 +149,7 @@ def test_dcmtk_takes_them_and_a_broken_association_is_seen(outgoing: Outgoing, t
     folder.mkdir()
     for options, expected in (([], STORED), (["--abort-after"], REFUSED)):
         port = free_port()
-        command = [str(shutil.which("storescp")), *options, "-od", str(folder), "-aet", "PACS", str(port)]
+        command = [str(dcmtk("storescp")), *options, "-od", str(folder), "-aet", "PACS", str(port)]
         server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             _wait_for(port)

@@ -24,7 +24,7 @@ from fractureai.domain.study import Stage, WorkState
 from fractureai.stages import classify, deliver, detect, examinations, explain, report
 from fractureai.storage.ledger.sql import SqlLedger
 from tests.bad_files import phantom_dicom
-from tests.dicom_programs import needs_dcmtk
+from tests.dicom_programs import dcmtk, needs_dcmtk
 from tests.integration.waiting import until
 from tests.processes import free_port
 from tests.unit.dicom.conftest import dimse
@@ -66,7 +66,7 @@ class Storescp:
     def running(self, *, until_objects: int = 1000) -> Iterator[None]:
         kill = f"test $(ls {self._folder} | wc -l) -lt {until_objects} || kill -9 $PPID"
         where = ["-od", self._folder, "-fe", ".dcm", "-aet", "PACS", self.port]
-        words = [str(word) for word in ("storescp", self._syntaxes, "-xs", "-xcr", kill, *where)]
+        words = [str(word) for word in (dcmtk("storescp"), self._syntaxes, "-xs", "-xcr", kill, *where)]
         process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             until(self._listens, every_s=0.02)
