@@ -19,6 +19,7 @@ from fractureai.domain.ports import Ledger, ObjectStore
 from fractureai.domain.records import StudyRow
 from fractureai.domain.retention import Certificate, DeletedObject, DeletedStudy, HoldKind, patient_mark
 from fractureai.domain.study import WorkState
+from fractureai.stages.tidy import delete_batch_files
 
 _LOG = logging.getLogger(__name__)
 
@@ -112,9 +113,7 @@ def delete_empty_batches(batches: Iterable[str], site: str, by: Principal, ports
     deleted = 0
     for batch_id in batches:
         ports.store.delete(keys.batch_json(site, batch_id))
-        for prefix in keys.batch_file_prefixes(site, batch_id):
-            for key in list(ports.store.keys(prefix)):
-                ports.store.delete(key)
+        delete_batch_files(site, batch_id, ports.store)
         if ports.ledger.forget_batch(batch_id, site=site):
             ports.ledger.note(AuditEvent.by(by, Act.DELETE, at_s=at_s, subject_kind="batch", subject=batch_id))
             deleted += 1

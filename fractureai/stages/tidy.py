@@ -41,19 +41,20 @@ def run(ports: StagePorts) -> int:
 
 def clean_batch(site: str, batch_id: str, store: ObjectStore, ledger: Ledger) -> None:
     """Delete the uploads of a batch whose studies the ledger has; ``batch.json`` stays, for it tells who sent what."""
-    _delete_files(site, batch_id, store)
+    delete_batch_files(site, batch_id, store)
     ledger.cleaned(batch_id)
 
 
 def _delete_leftovers(site: str, subject_id: str, store: ObjectStore) -> None:
     """What was received and never accepted, whether it was to be a batch or a study: its sender has no answer."""
-    _delete_files(site, subject_id, store)
+    delete_batch_files(site, subject_id, store)
     store.delete(keys.batch_json(site, subject_id))
     for key in list(store.keys(keys.study_prefix(site, subject_id))):
         store.delete(key)
 
 
-def _delete_files(site: str, batch_id: str, store: ObjectStore) -> None:
+def delete_batch_files(site: str, batch_id: str, store: ObjectStore) -> None:
+    """Delete the uploads of a batch and what was unpacked from them."""
     for prefix in keys.batch_file_prefixes(site, batch_id):
         # Listed, although rows name the uploads: members of archives, and a file whose row a crash forgot, go too.
         for key in list(store.keys(prefix)):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import pytest
 
@@ -17,6 +15,7 @@ from fractureai.errors import TransientFailure
 from fractureai.resumable import Patience, ResumableUpload
 from fractureai.web.app import WebPorts
 from tests.browser.samples import View, add, finish, open_app, open_ports, receive
+from tests.serving import serving
 
 
 class Line:
@@ -44,11 +43,6 @@ def _gone(start_response: Any) -> list[bytes]:
     return [b""]
 
 
-class Quiet(WSGIRequestHandler):
-    def log_message(self, *_: Any) -> None:
-        """Say nothing."""
-
-
 @pytest.fixture
 def ports(tmp_path: Path) -> Iterator[WebPorts]:
     ports = open_ports(tmp_path / "service")
@@ -63,14 +57,8 @@ def line(ports: WebPorts) -> Line:
 
 @pytest.fixture
 def client(line: Line) -> Iterator[Client]:
-    server = make_server("127.0.0.1", 0, line, handler_class=Quiet)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    with Client(f"http://127.0.0.1:{server.server_port}") as client:
+    with serving(line) as url, Client(url) as client:
         yield client
-    server.shutdown()
-    server.server_close()
-    thread.join()
 
 
 @pytest.fixture

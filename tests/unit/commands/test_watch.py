@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import pytest
 
@@ -23,11 +20,7 @@ from fractureai.domain.study import WorkState
 from fractureai.errors import TransientFailure
 from fractureai.web.app import WebPorts
 from tests.browser.samples import View, finish, open_app, open_ports, receive
-
-
-class Quiet(WSGIRequestHandler):
-    def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+from tests.serving import serving
 
 
 @pytest.fixture
@@ -35,17 +28,6 @@ def ports(tmp_path: Path) -> Iterator[WebPorts]:
     ports = open_ports(tmp_path / "service")
     yield ports
     ports.ledger.close()
-
-
-@contextmanager
-def serving(app: Any) -> Iterator[str]:
-    server = make_server("127.0.0.1", 0, app, handler_class=Quiet)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
 
 
 @pytest.fixture

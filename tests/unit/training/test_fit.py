@@ -1,6 +1,5 @@
 """Training end to end on a tiny tree, and going on after a kill."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,28 +9,21 @@ import pytest
 from click.testing import CliRunner
 
 pytest.importorskip("keras")
-tensorflow = pytest.importorskip("tensorflow")
+pytest.importorskip("tensorflow")
 
-from fractureai.errors import BrokenDeployment  # noqa: E402
-from fractureai.training import fit, runs  # noqa: E402
-from fractureai.training.augment import Recipe  # noqa: E402
-from fractureai.training.pictures import Picture  # noqa: E402
-from fractureai.training.train_commands import train  # noqa: E402
+from fractureai.errors import BrokenDeployment
+from fractureai.training import fit, runs
+from fractureai.training.augment import Recipe
+from fractureai.training.pictures import Picture
+from fractureai.training.train_commands import train
 
 # Keras on TensorFlow converts its tensors in a way that numpy 2 warns of.
 pytestmark = [
     pytest.mark.timeout(400),
+    pytest.mark.usefixtures("eager"),
     pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:The `.*` layer|Your `PyDataset`|Even though the `tf.config:UserWarning"),
 ]
-
-
-@pytest.fixture(autouse=True)
-def _eager() -> Iterator[None]:
-    """Tracing this network costs more than the few steps of a test."""
-    tensorflow.config.run_functions_eagerly(True)
-    yield
-    tensorflow.config.run_functions_eagerly(False)
 
 
 COMMON = ["--size", "32", "--init", "none", "--epochs", "1", "--steps", "1", "--batch-size", "4", "--phantoms", "0"]

@@ -1,6 +1,5 @@
 """The shared training in Keras, end to end on a few pictures."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
@@ -8,7 +7,7 @@ import numpy as np
 import pytest
 
 keras = pytest.importorskip("keras")
-tensorflow = pytest.importorskip("tensorflow")
+pytest.importorskip("tensorflow")
 
 from fractureai.training import fit_shared  # noqa: E402
 from fractureai.training import network as net  # noqa: E402
@@ -22,17 +21,10 @@ from fractureai.training.schedule import Stage  # noqa: E402
 
 pytestmark = [
     pytest.mark.timeout(400),
+    pytest.mark.usefixtures("eager"),
     pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:The `.*` layer|Your `PyDataset`|Even though the `tf.config:UserWarning"),
 ]
-
-
-@pytest.fixture(autouse=True)
-def _eager() -> Iterator[None]:
-    """Tracing this network costs more than the few steps of a test."""
-    tensorflow.config.run_functions_eagerly(True)
-    yield
-    tensorflow.config.run_functions_eagerly(False)
 
 
 def _source() -> BalancedSource:
