@@ -90,6 +90,7 @@ def create_app(ports: WebPorts, settings: WebSettings, observing: Observing | No
     app.url_map.converters["id"] = IdConverter
     # First of all, so that what is refused has an id and is counted.
     observe(app, observing or Observing.alone())
+    app.before_request(_refuse_unreadable_queries)
     app.before_request(_refuse_other_sites)
     if settings.proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.proxies, x_proto=settings.proxies)  # type: ignore[method-assign]
@@ -104,6 +105,15 @@ def create_app(ports: WebPorts, settings: WebSettings, observing: Observing | No
     app.register_blueprint(pages.bp)
     app.register_blueprint(sign_in.bp)
     return app
+
+
+def _refuse_unreadable_queries() -> None:
+    """Refuse queries whose raw bytes are not UTF-8; Werkzeug fails on them where they are first read."""
+    try:
+        request.query_string.decode()
+    except UnicodeDecodeError:
+        drain(request)
+        raise Problem("bad_request", "What follows “?” in an address is UTF-8, best percent-encoded.") from None
 
 
 def _refuse_other_sites() -> None:

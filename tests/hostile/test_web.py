@@ -58,6 +58,14 @@ def test_a_body_of_brackets_without_end_is_no_json(client: FlaskClient, body: st
     assert "must be a JSON object" in answer.json["detail"]
 
 
+@pytest.mark.parametrize("address", _ADDRESSES)
+def test_a_query_in_no_utf8_is_refused(client: FlaskClient, address: str) -> None:
+    """Bytes that are not percent-encoded reach the application as they are."""
+    answer = client.get(address, environ_overrides={"QUERY_STRING": "order=\xb9"})
+    assert answer.status_code == 400
+    assert "UTF-8" in answer.text
+
+
 @pytest.mark.parametrize("method", ["TRACE", "TRACK", "CONNECT", "DEBUG", "PROPFIND", "MOVE", "\u00c4"])
 @pytest.mark.parametrize("address", ["/", "/api/v1/studies"])
 def test_odd_methods_are_refused_and_echo_nothing(client: FlaskClient, method: str, address: str) -> None:
