@@ -13,6 +13,7 @@ import numpy as np
 import pydicom
 from pydicom import config
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import generate_fragments
 from pydicom.filereader import read_dataset
 from pydicom.pixels import apply_color_lut, get_decoder
 from pydicom.uid import (
@@ -27,6 +28,7 @@ from fractureai.domain.radiograph import Radiograph
 from fractureai.errors import RejectedInput
 from fractureai.imaging import jpeg2000, normalise
 from fractureai.imaging.body_part import body_part_examined
+from fractureai.imaging.codestream import declared_samples, has_declaration
 from fractureai.imaging.colour import grey_of_colour
 from fractureai.imaging.dicom_context import read_context
 from fractureai.imaging.dicom_header import element, pixel_spacing_mm, read_header
@@ -47,6 +49,7 @@ _ENCODINGS = {
     (False, True): ExplicitVRLittleEndian,
     (False, False): ExplicitVRBigEndian,
 }
+_MOST_SAMPLES = 3
 _MONOCHROME = frozenset({"MONOCHROME1", "MONOCHROME2"})
 
 
@@ -152,11 +155,21 @@ def _extent(dataset: Dataset, limits: DecodeLimits) -> tuple[int, int]:
     height, width = int(dataset.Rows), int(dataset.Columns)
     check_extent(height, width, limits)
     _infer_bits(dataset, height * width)
-    if int(dataset.get("SamplesPerPixel", 1)) not in {1, 3}:
+    if int(dataset.get("SamplesPerPixel", 1)) not in {1, _MOST_SAMPLES}:
         raise RejectedInput("damaged", "neither one nor three samples per pixel")
     if int(dataset.BitsAllocated) not in {1, 8, 16}:
         raise RejectedInput("unsupported_encoding", f"{int(dataset.BitsAllocated)} bits per sample")
+    _check_codestream(dataset, limits)
     return height, width
+
+
+def _check_codestream(dataset: Dataset, limits: DecodeLimits) -> None:
+    """Refuse a compressed picture that is larger than it may be, whatever Rows and Columns say."""
+    syntax = _transfer_syntax(dataset)
+    if has_declaration(syntax):
+        samples = declared_samples(b"".join(generate_fragments(dataset.PixelData)), syntax)
+        if samples > limits.max_pixels * _MOST_SAMPLES:
+            raise RejectedInput("too_many_pixels", f"{samples} samples in the compressed data")
 
 
 def _infer_bits(dataset: Dataset, pixels: int) -> None:

@@ -279,6 +279,7 @@ def _codestreams() -> Iterator[Hostile]:
         "jpeg-flood": (encapsulated(jpeg_flood(0xC0)), _JPEG),
         "jpegls-flood": (encapsulated(jpeg_flood(0xF7)), _JPEG_LS),
         "jpeg2000-flood": (encapsulated(j2k_flood()), _JPEG_2000),
+        "jpeg-torn-flood": (encapsulated(jpeg_flood(0xC0)[:6], jpeg_flood(0xC0)[6:]), _JPEG),
         "jpeg-garbage": (encapsulated(b"\xff\xd8" + b"\x5a" * 500), _JPEG),
         "jpeg2000-garbage": (encapsulated(b"\xff\x4f" + b"\x5a" * 500), _JPEG_2000),
         "jpeg2000-box-without-length": (encapsulated(b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(500)), _JPEG_2000),
@@ -290,9 +291,8 @@ def _codestreams() -> Iterator[Hostile]:
         "table-lies": (encapsulated(b"\xff\xd8" + bytes(50), table=struct.pack("<4I", 0, 9, 4, 0xFFFFFFF0)), _JPEG),
     }
     for name, ((_, pixels), syntax) in broken.items():
-        yield Hostile(
-            f"dicom-{name}.dcm", compressed(pixels, syntax), "blank_image" if name == "rle-bomb" else "damaged"
-        )
+        code = {"rle-bomb": "blank_image"}.get(name, "too_many_pixels" if name.endswith("-flood") else "damaged")
+        yield Hostile(f"dicom-{name}.dcm", compressed(pixels, syntax), code)
     no_end = encapsulated(b"\xff\xd8" + bytes(50), end=False)[1]
     yield Hostile("dicom-fragments-without-end.dcm", compressed(no_end, _JPEG), "damaged")
     lying = item(_ITEM, b"") + item(_ITEM, b"few", 0x7FFFFFF0)
