@@ -27,7 +27,7 @@ from fractureai.dicom.headers import NotUnderstood, belonging
 from fractureai.dicom.incoming import IncomingDataset, StreamingProvider
 from fractureai.dicom.peers import Peers
 from fractureai.dicom.recording import Recorder
-from fractureai.dicom.server import ListenerServer
+from fractureai.dicom.server import ListenerServer, wake
 from fractureai.domain import keys
 from fractureai.domain.examinations import Arrival, Quiet, examination_id, instance_id
 from fractureai.errors import BrokenDeployment, TransientFailure
@@ -108,7 +108,7 @@ class Listener:
             (evt.EVT_C_ECHO, lambda _: SUCCESS),
             (evt.EVT_C_STORE, self._on_store),
             (evt.EVT_ABORTED, self._on_aborted),
-            (evt.EVT_CONN_CLOSE, lambda event: event.assoc.dimse.discard()),
+            (evt.EVT_CONN_CLOSE, self._on_closed),
         ]
         tls = _tls_context(settings)
         try:
@@ -159,6 +159,11 @@ class Listener:
 
     def _on_aborted(self, event: Event) -> None:
         _LOG.warning("an association from %s was aborted", event.assoc.requestor.address)
+
+    @staticmethod
+    def _on_closed(event: Event) -> None:
+        event.assoc.dimse.discard()
+        wake(event.assoc)
 
     def _open_sink(self, association: Any, message: C_STORE_RQ) -> IncomingDataset | None:
         """Where the data set of a C-STORE request goes; ``None`` if the request makes no sense."""

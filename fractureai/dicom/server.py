@@ -122,11 +122,17 @@ def _guarded(act: Callable[..., Any], association: Any) -> Callable[..., Any]:
     return guarded
 
 
+def wake(association: Any) -> None:
+    """Have its thread look around: pynetdicom goes on waiting for a request of who has gone."""
+    association.dul.to_user_queue.put(None)
+
+
 def _end(association: Any) -> None:
     association.is_aborted, association.is_established = True, False
     association._kill = True
     association.dul.kill_dul()
     association.dul.socket._shutdown_socket()
+    wake(association)
 
 
 class ListenerServer(ThreadedAssociationServer):

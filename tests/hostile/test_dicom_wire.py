@@ -67,6 +67,15 @@ def test_who_sends_a_byte_now_and_then_is_not_waited_for(port: int) -> None:
         dripping.join()
 
 
+def test_who_goes_without_a_word_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As port scans and load balancers do; enough of them would keep everybody out until the patience ends."""
+    monkeypatch.setattr(listener, "_ARTIM_S", 600.0)
+    with listening(tmp_path, max_associations=4) as post:
+        for _ in range(20):
+            socket.create_connection(("127.0.0.1", post.port)).close()
+        until(lambda: echo(post.port) == 0 or None)
+
+
 def test_a_request_that_comes_as_patience_ends_is_not_kept_waiting(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """One thread has given up, the other has just taken the request."""
     receive = DULServiceProvider.receive_pdu
