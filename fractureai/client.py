@@ -120,6 +120,23 @@ class Arrived:
     file: str
 
 
+@contextlib.contextmanager
+def _translated(base_url: httpx.URL) -> Iterator[None]:
+    try:
+        yield
+    except httpx.HTTPError as error:
+        raise TransientFailure("server_unreachable", f"{base_url}: {type(error).__name__}") from error
+
+
+@contextlib.contextmanager
+def _understood() -> Iterator[None]:
+    """What is no answer of this service, such as the page of a proxy, is the address's fault, not ours."""
+    try:
+        yield
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise ServerRefused("the answer is not one of FractureAI; is the address right?", HTTPStatus.OK, "") from error
+
+
 class Client:
     """Talks to one FractureAI server. Safe between threads.
 
@@ -149,6 +166,7 @@ class Client:
     ) -> None:
         self._http.close()
 
+    @_understood()
     def submit_batch(
         self,
         files: Sequence[tuple[str, Path]],
@@ -168,16 +186,19 @@ class Client:
             answer = self._send("POST", "/api/v1/batches", files=parts, data=data, headers=headers)
         return str(answer.json()["batch_id"])
 
+    @_understood()
     def begin_upload(self) -> Upload:
         """Begin a batch that is sent file by file; :mod:`fractureai.resumable` does the rest of it."""
         data = self._send("POST", "/api/v1/uploads").json()
         return Upload(**{name: data[name] for name in Upload.__dataclass_fields__})
 
+    @_understood()
     def arrived(self, upload: Upload) -> tuple[Arrived, ...] | None:
         """What the server has of an upload; ``None`` if it is complete."""
         data = self._send("GET", upload.upload_url, headers={"Upload-Token": upload.token}).json()
         return None if data["state"] == "complete" else tuple(_arrived(entry) for entry in data["files"])
 
+    @_understood()
     def put_file(self, upload: Upload, number: int, name: str, path: Path) -> Arrived:
         """Send one file of an upload, streamed from disk; again in the place of the one before."""
         headers = {"Upload-Token": upload.token, "Content-Type": "application/octet-stream"}
@@ -189,6 +210,7 @@ class Client:
             answer = self._send("PUT", f"{upload.files_url}{number}", headers=headers, content=content)
         return _arrived(answer.json())
 
+    @_understood()
     def complete_upload(
         self, upload: Upload, receipts: Sequence[str], *, label: str = "", sorting: Sorting = BY_FILE
     ) -> str:
@@ -196,6 +218,7 @@ class Client:
         body = {"receipts": list(receipts), "label": label, **sorting.to_json()}
         return str(self._send("POST", upload.complete_url, json=body).json()["batch_id"])
 
+    @_understood()
     def batch(self, batch_id: str, *, wait_s: int = 0, known: BatchStatus | None = None) -> BatchStatus:
         """How far a batch has come; with ``wait_s``, as soon as it is finished or differs from what is ``known``."""
         headers = {"If-None-Match": f'"{known.tag}"'} if known and known.tag else {}
@@ -206,8 +229,9 @@ class Client:
         data = answer.json()
         rejected = tuple((entry["file"], entry["reason"]["sentence"]) for entry in data["rejected_uploads"])
         tag = answer.headers.get("ETag", "").strip('"')
-        return BatchStatus(data["batch_id"], data["finished"], data["counts"], rejected, tag)
+        return BatchStatus(data["batch_id"], data["finished"], dict(data["counts"]), rejected, tag)
 
+    @_understood()
     def retry_batch(self, batch_id: str) -> int:
         """Have all that failed of a batch tried again; returns how many."""
         return int(self._send("POST", f"/api/v1/batches/{batch_id}/retry").json()["reopened"])
@@ -223,12 +247,14 @@ class Client:
         """All studies of a batch, page by page."""
         yield from self._pages(f"/api/v1/batches/{batch_id}/studies", {})
 
+    @_understood()
     def results(self, after: str = "", *, limit: int = 100, wait_s: int = 0) -> ResultsPage:
         """What became final after a cursor (``""``: ever); with ``wait_s``, as soon as there is something."""
         query = {"after": after, "limit": limit, "wait": min(wait_s, LONGEST_WAIT_S)}
         data = self._send("GET", "/api/v1/results", params=query).json()
-        return ResultsPage(tuple(data["studies"]), data["next_cursor"], data["more"])
+        return ResultsPage(tuple(data["studies"]), str(data["next_cursor"]), bool(data["more"]))
 
+    @_understood()
     def study(self, study_id: str, *, wait_s: int = 0) -> dict[str, Any]:
         """One study; its ``result`` is there when it is final. With ``wait_s``, as soon as it is."""
         query = {"wait": min(wait_s, LONGEST_WAIT_S)} if wait_s else {}
@@ -259,11 +285,11 @@ class Client:
     def _pages(self, path: str, query: Mapping[str, str]) -> Iterator[dict[str, Any]]:
         cursor: str | None = None
         while True:
-            page = self._send(
-                "GET", path, params={**query, "limit": "100"} | ({"cursor": cursor} if cursor else {})
-            ).json()
-            yield from page["studies"]
-            cursor = page["next_cursor"]
+            asked = {**query, "limit": "100"} | ({"cursor": cursor} if cursor else {})
+            with _understood():
+                page = self._send("GET", path, params=asked).json()
+                studies, cursor = list(page["studies"]), page["next_cursor"]
+            yield from studies
             if not cursor:
                 return
 
@@ -289,11 +315,3 @@ def _raise(answer: httpx.Response) -> None:
     if answer.status_code == HTTPStatus.TOO_MANY_REQUESTS or answer.is_server_error:
         raise TransientFailure("server_unreachable", sentence)
     raise ServerRefused(sentence, answer.status_code, code)
-
-
-@contextlib.contextmanager
-def _translated(base_url: httpx.URL) -> Iterator[None]:
-    try:
-        yield
-    except httpx.HTTPError as error:
-        raise TransientFailure("server_unreachable", f"{base_url}: {type(error).__name__}") from error

@@ -24,6 +24,8 @@ from fractureai.errors import TransientFailure
 _TIMEOUT_S = 5.0
 _METADATA_KEPT_S = 3600.0
 _LEEWAY_S = 60
+# OpenID Connect Discovery 1.0, section 3: what a provider's metadata must name.
+_ADDRESSES = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 # No "none" and no shared secret: only the provider can have signed it.
 _ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 
@@ -171,6 +173,8 @@ class Provider:
                 metadata = self._get_json(f"{self.settings.issuer.rstrip('/')}/.well-known/openid-configuration")
                 if metadata.get("issuer") != self.settings.issuer:
                     raise TransientFailure("provider_unavailable", "its metadata names another issuer")
+                if not all(isinstance(metadata.get(name), str) for name in _ADDRESSES):
+                    raise TransientFailure("provider_unavailable", "its metadata lack an address")
                 self._keys = _key_set(self._get_json(metadata["jwks_uri"]))
                 self._metadata, self._read_at = metadata, time.monotonic()
             return self._metadata, self._keys

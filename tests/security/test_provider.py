@@ -230,6 +230,14 @@ def test_metadata_of_another_issuer_is_refused(fake: Fake) -> None:
         fake.sign_in()
 
 
+@pytest.mark.parametrize("name", ["authorization_endpoint", "token_endpoint", "jwks_uri"])
+@pytest.mark.parametrize("address", [None, 3, {}])
+def test_metadata_without_an_address_are_none(fake: Fake, name: str, address: Any) -> None:
+    fake.metadata = {name: address}
+    with pytest.raises(TransientFailure):
+        fake.sign_in()
+
+
 def test_groups_may_come_from_userinfo_of_the_same_person_only(fake: Fake) -> None:
     fake.claims = {"groups": None}
     fake.userinfo = {"sub": "u1", "groups": ["pacs-admins"]}

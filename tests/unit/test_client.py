@@ -192,3 +192,24 @@ def test_a_batch_sent_twice_with_a_key_is_one(client: Client, files: list[tuple[
     with pytest.raises(ServerRefused) as refused:
         client.submit_batch(files[:1], key="k")
     assert refused.value.problem == "key_reused"
+
+
+@pytest.mark.parametrize("body", [b"<html>Welcome to our network</html>", b"[" * 5000, b"[]", b"{}", b"null", b"3"])
+def test_who_is_not_this_service_is_told_apart(body: bytes, files: list[tuple[str, Path]]) -> None:
+    """A proxy's page, say, comes with 200, too."""
+
+    def stranger(_: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Content-Length", str(len(body)))], None)
+        return [body]
+
+    with serving(stranger) as url, Client(url) as client:
+        for ask in (
+            client.begin_upload,
+            client.results,
+            lambda: client.submit_batch(files),
+            lambda: client.batch("0" * 32),
+            lambda: client.retry_batch("0" * 32),
+            lambda: next(client.studies()),
+        ):
+            with pytest.raises(ServerRefused, match="is the address right"):
+                ask()
