@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 
 from fractureai.domain.radiograph import Header, Radiograph
-from fractureai.domain.reasons import REASONS
-from fractureai.errors import RejectedInput, TransientFailure
+from fractureai.errors import RejectedInput
 from fractureai.imaging import media
 from fractureai.imaging.limits import DecodeLimits
-from fractureai.imaging.process import Child, ChildDied, ChildTimedOut
+from fractureai.imaging.process import Child, ChildDied, ChildTimedOut, raise_refusal
+from fractureai.imaging.text import clean
 
 _decoders: weakref.WeakSet[ChildDecoder] = weakref.WeakSet()
 
@@ -92,7 +92,7 @@ class ChildDecoder:
             answer, _ = self._ask("group", path)
         except RejectedInput:
             return ""
-        return str(answer.get("group", ""))
+        return clean(answer.get("group", ""))
 
     def close(self) -> None:
         """End the child; the next file starts a new one."""
@@ -115,11 +115,7 @@ class ChildDecoder:
                 raise RejectedInput("decoder_timeout", f"{self.limits.timeout_s:g} s") from error
             except ChildDied as error:
                 raise RejectedInput("decoder_crashed") from error
-        if "rejected" in header:
-            code = str(header["rejected"])
-            raise RejectedInput(code if code in REASONS else "decoder_crashed", str(header.get("detail", "")))
-        if isinstance(number := header.get("os_error"), int):
-            raise TransientFailure("store_unavailable", os.strerror(number))
+        raise_refusal(header)
         return header, pixels
 
     def _ask_twice(self, request: dict[str, str]) -> tuple[dict[str, Any], np.ndarray[Any, Any] | None]:
@@ -166,13 +162,15 @@ class ChildDecoder:
 def _radiograph(answer: dict[str, Any], pixels: np.ndarray[Any, Any] | None) -> Radiograph:
     if pixels is None:
         raise ValueError("no pixels")
-    height, width = answer["source"]
+    height, width = (int(extent) for extent in answer["source"])
+    if min(height, width) < 1:
+        raise ValueError("a source without extent")
     spacing = answer["spacing_mm"]
     return Radiograph(
         pixels=pixels,
-        source_height_px=int(height),
-        source_width_px=int(width),
-        header=Header.from_json(answer["header"]),
+        source_height_px=height,
+        source_width_px=width,
+        header=Header.from_json({keyword: clean(text) for keyword, text in answer["header"].items()}),
         pixel_spacing_mm=(float(spacing[0]), float(spacing[1])) if spacing else None,
         dicom_context=base64.b64decode(answer["dicom_context"]),
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from fractureai.domain.ports import PseudonymBook
 from fractureai.domain.pseudonyms import Pseudonyms
 from fractureai.errors import RejectedInput, TransientFailure
 from fractureai.imaging.limits import DecodeLimits
-from fractureai.imaging.process import Child, ChildDied, ChildTimedOut
+from fractureai.imaging.process import Child, ChildDied, ChildTimedOut, raise_refusal
 
 
 class ChildDeidentifier:
@@ -40,8 +41,11 @@ class ChildDeidentifier:
         """See the port."""
         with self._lock:
             known = self._ask({"op": "identify", "path": str(path.absolute())})
-            request = {"op": "deidentify", "path": str(path.absolute()), "replacements": self._replaced(site, known)}
-            size_bytes = int(self._ask(request)["size"])
+            with self._sense():
+                replaced = self._replaced(site, known)
+            made = self._ask({"op": "deidentify", "path": str(path.absolute()), "replacements": replaced})
+            with self._sense():
+                size_bytes = int(made["size"])
             if size_bytes > self._limits.max_bytes + (1 << 20):
                 raise RejectedInput("too_many_bytes", f"{size_bytes} bytes")
             at = 0
@@ -99,16 +103,22 @@ class ChildDeidentifier:
             raise
         if header.get("rejected") == "decoder_memory":
             self._drop()
-        if "rejected" in header:
-            raise RejectedInput(str(header["rejected"]), str(header["detail"]))
-        if "os_error" in header:
-            raise TransientFailure("store_unavailable", os.strerror(int(header["os_error"])))
+        raise_refusal(header)
         if request["op"] == "read":
             if pixels is None:
                 self._drop()
                 raise RejectedInput("decoder_crashed")
             return {"piece": pixels.tobytes()}
         return header
+
+    @contextlib.contextmanager
+    def _sense(self) -> Iterator[None]:
+        """Whoever has taken over a child writes its answers: they are as untrusted as the file."""
+        try:
+            yield
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            self._drop()
+            raise RejectedInput("decoder_crashed", "its answer makes no sense") from error
 
     def _warm(self) -> Child:
         if self._owner_pid != os.getpid() and self._child is not None:

@@ -27,10 +27,14 @@ from fractureai.imaging import media
 from fractureai.imaging.dicom import parse as parse_dicom
 from fractureai.imaging.dicom_header import element
 from fractureai.imaging.limits import DecodeLimits
+from fractureai.imaging.raster import refuse_animation
 from fractureai.imaging.text import clean
 
 METHOD = "FractureAI; PS3.15 2024b Basic Application Level Confidentiality Profile"
 MOST_UIDS = 1000
+# Each item costs a walk through the whole table; radiographs have some dozens, three or four deep.
+_MOST_ITEMS = 2000
+_MOST_DEPTH = 32
 _STANDARD = "1.2.840.10008."
 _OVERLAYS_AND_CURVES = (range(0x5000, 0x5100), range(0x6000, 0x6100))
 _DATE = re.compile(r"(\d{4})\.?(\d\d)\.?(\d\d)(.*)", re.DOTALL)
@@ -67,7 +71,13 @@ def identifiers(data: bytes, limits: DecodeLimits) -> Identifiers:
     if kind.media_type != media.DICOM:
         return Identifiers()
     dataset, _ = parse_dicom(data, limits)
-    uids = tuple(dict.fromkeys(_uids(dataset)))
+    try:
+        _check_items(dataset)
+        uids = tuple(dict.fromkeys(_uids(dataset)))
+    except (RejectedInput, MemoryError):
+        raise
+    except Exception as error:  # pydicom reads values late, and raises any built-in type on hostile ones
+        raise RejectedInput("damaged", "its UIDs cannot be read") from error
     if len(uids) > MOST_UIDS:
         raise RejectedInput("damaged", f"more than {MOST_UIDS} UIDs")
     named = (clean(element(dataset, keyword) or "") for keyword in ("PatientID", "AccessionNumber", "StudyInstanceUID"))
@@ -82,7 +92,11 @@ def deidentified(data: bytes, replacements: Replacements, limits: DecodeLimits) 
     if kind in _STRIPPERS:
         try:
             return _STRIPPERS[kind](data)
-        except (struct.error, IndexError, ValueError, OSError, SyntaxError) as error:
+        except (RejectedInput, MemoryError):
+            raise
+        except Image.DecompressionBombError as error:
+            raise RejectedInput("too_many_pixels") from error
+        except Exception as error:  # Pillow's plug-ins raise any built-in type on hostile bytes
             raise RejectedInput("damaged", "its parts cannot be told apart") from error
     raise RejectedInput("unknown_type")
 
@@ -93,6 +107,7 @@ def deidentified(data: bytes, replacements: Replacements, limits: DecodeLimits) 
 def _dicom(data: bytes, replacements: Replacements, limits: DecodeLimits) -> bytes:
     dataset, _ = parse_dicom(data, limits)
     try:
+        _check_items(dataset)
         _apply(dataset, _rules(replacements))
         dataset.remove_private_tags()
         _say_what_was_done(dataset, replacements)
@@ -109,6 +124,19 @@ def _dicom(data: bytes, replacements: Replacements, limits: DecodeLimits) -> byt
         raise
     except Exception as error:  # pydicom raises any built-in type; what is not rid of its names is not kept
         raise RejectedInput("damaged", "it could not be de-identified") from error
+
+
+def _check_items(dataset: Dataset) -> None:
+    """Refuse sequences that would take for ever to go through."""
+    level, items = [dataset], 0
+    for _ in range(_MOST_DEPTH):
+        level = [item for each in level for one in each if one.VR == "SQ" for item in one.value or ()]
+        items += len(level)
+        if not level:
+            return
+        if items > _MOST_ITEMS:
+            break
+    raise RejectedInput("damaged", f"more than {_MOST_ITEMS} items, or {_MOST_DEPTH} deep")
 
 
 def _apply(dataset: Dataset, rules: dict[Tag, Action]) -> None:
@@ -307,8 +335,7 @@ def _stripped_webp(data: bytes) -> bytes:
 def _png_of_tiff(data: bytes) -> bytes:
     """A TIFF keeps metadata wherever it likes, so only its pixels go on, as PNG."""
     with Image.open(io.BytesIO(data), formats=["TIFF"]) as picture:
-        if getattr(picture, "n_frames", 1) > 1:
-            raise RejectedInput("multi_frame")
+        refuse_animation(picture)
         if picture.tag_v2.get(262) == 0:  # type: ignore[attr-defined]
             raise RejectedInput("unsupported_encoding", "a TIFF with white as zero; send PNG or DICOM")
         bare = Image.frombytes(picture.mode, picture.size, picture.tobytes())

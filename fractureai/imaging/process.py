@@ -21,8 +21,10 @@ from typing import Any
 import numpy as np
 
 import fractureai
-from fractureai.errors import BrokenDeployment, TransientFailure
+from fractureai.domain.reasons import REASONS
+from fractureai.errors import BrokenDeployment, RejectedInput, TransientFailure
 from fractureai.imaging.limits import DecodeLimits
+from fractureai.imaging.text import clean
 
 _LENGTH = struct.Struct(">I")
 # A DICOM context with its lookup tables in base64, and room for the rest.
@@ -30,6 +32,8 @@ _MAX_HEADER_BYTES = 384 * 1024
 # One pipe's worth is a whole answer: the child need not wait for the parent to read, which saves switches.
 _PIPE_BYTES = 1024 * 1024
 _START_TIMEOUT_S = 60.0
+_MAX_DETAIL = 200
+_MOST_ERRNO = 4096
 _PACKAGE_ROOT = Path(fractureai.__file__).resolve().parents[1]
 
 # Passed on where set: finding libraries and nothing else; above all no credentials.
@@ -168,7 +172,7 @@ class Child:
         try:
             header = json.loads(self._read(length, deadline_s))
             height, width = (int(extent) for extent in header.get("shape", (0, 0)))
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise ChildDied("an answer that makes no sense") from error
         if min(height, width) < 0 or height * width > self._max_pixels:
             raise ChildDied("an impossible shape")
@@ -194,6 +198,24 @@ class Child:
             if count == 0:
                 raise ChildDied("the child ended")
             view = view[count:]
+
+
+def raise_refusal(header: dict[str, Any]) -> None:
+    """Raise what an answer says went wrong, if it does: a reason that there is, in safe words.
+
+    Raises
+    ------
+    RejectedInput
+        The file is at fault; ``decoder_crashed`` for a reason that nobody knows.
+    TransientFailure
+        The file could not be read.
+    """
+    if "rejected" in header:
+        code, detail = str(header["rejected"]), clean(header.get("detail", ""), _MAX_DETAIL)
+        raise RejectedInput(code if code in REASONS else "decoder_crashed", detail)
+    number = header.get("os_error")
+    if isinstance(number, int):
+        raise TransientFailure("store_unavailable", os.strerror(number) if 0 <= number < _MOST_ERRNO else "")
 
 
 def _command(limits: DecodeLimits) -> list[str]:

@@ -68,7 +68,7 @@ def read_raster(data: bytes, media_type: str, limits: DecodeLimits) -> Radiograp
             with _opened(data, media_type) as image:
                 width, height = image.size
                 check_extent(height, width, limits)
-                _refuse_animation(image)
+                refuse_animation(image)
                 pixels, (height, width) = _grey(image, limits.long_side_px)
         except (RejectedInput, MemoryError):
             raise
@@ -85,7 +85,7 @@ def _opened(data: bytes, media_type: str) -> Image.Image:
     return Image.open(io.BytesIO(data), formats=[_FORMATS[media_type]])
 
 
-def _refuse_animation(image: Image.Image) -> None:
+def refuse_animation(image: Image.Image) -> None:
     """Refuse a second frame or page, without counting all of them: a TIFF may chain its pages endlessly."""
     try:
         image.seek(1)

@@ -211,6 +211,8 @@ READY = "import sys, time; out = sys.stdout.buffer; out.write(b'\\0\\0\\0\\2{}')
         "t = b'{\"shape\": [99999, 99999]}'; out.write(bytes([0, 0, 0, len(t)]) + t); out.flush(); time.sleep(60)",
         "t = b'{\"shape\": [-5, -5]}'; out.write(bytes([0, 0, 0, len(t)]) + t); out.flush(); time.sleep(60)",
         "out.write(b'\\0\\0\\0\\2{}'); out.flush(); time.sleep(60)",
+        "t = b'{\"shape\": [1e999, 9]}'; out.write(bytes([0, 0, 0, len(t)]) + t); out.flush(); time.sleep(60)",
+        "t = b'[' * 50000; out.write(bytes([0, 0, 195, 80]) + t); out.flush(); time.sleep(60)",
         "t = b'{\"rejected\": [1]}'; out.write(bytes([0, 0, 0, len(t)]) + t); out.flush(); time.sleep(60)",
         "t = b'{\"shape\": [9, 9]}'; out.write(bytes([0, 0, 0, len(t)]) + t + b'few'); out.flush()",
     ],

@@ -183,6 +183,13 @@ def test_sixteen_bits_stay_sixteen(deidentifier: ChildDeidentifier, tmp_path: Pa
         assert np.array_equal(np.asarray(found).astype(np.uint16), values)
 
 
+def _tiff(*, width_px: int = 40, height_px: int = 48, photometric: int = 1) -> bytes:
+    """A grey TIFF of no compression."""
+    fields = {256: width_px, 257: height_px, 258: 8, 259: 1, 262: photometric, 273: 8, 277: 1, 278: height_px}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in fields.items())
+    return b"II*\0" + struct.pack("<IH", 8, len(fields)) + entries + bytes(4) + bytes(1920)
+
+
 @pytest.mark.parametrize(
     ("data", "code"),
     [
@@ -191,6 +198,8 @@ def test_sixteen_bits_stay_sixteen(deidentifier: ChildDeidentifier, tmp_path: Pa
         (b"\0" * 128 + b"DICM" + b"\x08\x00\x18\x00UI\xff\xff", "damaged"),
         (b"\x89PNG\r\n\x1a\n" + struct.pack(">I4s", 1 << 30, b"IHDR"), "damaged"),
         (b"\xff\xd8\xff\xe0\x00\x10JFIF", "damaged"),
+        (_tiff(width_px=30_000, height_px=30_000), "too_many_pixels"),
+        (_tiff(photometric=7), "damaged"),
     ],
 )
 def test_what_cannot_be_cleaned_is_refused_before_a_byte_is_written(
