@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
+import tempfile
 import zipfile
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,12 @@ from tests.bad_files import phantom_dicom
 from tests.pictures import bone
 
 _LARGEST_BYTES = 40_000
+
+
+@cache
+def scratch() -> Path:
+    """A folder of this process, in memory where there is such a place."""
+    return Path(tempfile.mkdtemp(prefix="fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
 
 
 @cache
@@ -56,6 +63,50 @@ def raster_seeds() -> tuple[bytes, ...]:
         ("GIF", grey, {}),
     )
     return tuple(_saved(picture, kind, options) for kind, picture, options in kinds)
+
+
+@cache
+def marked_seeds() -> tuple[bytes, ...]:
+    """Files with names in them: nested, private and in two character sets, and in the text of pictures."""
+    import pydicom
+    from PIL.PngImagePlugin import PngInfo
+
+    made = []
+    for charset, name in (("ISO_IR 100", "Xylophon^Y"), ("ISO_IR 192", "Xylophon^É=Yttrium")):
+        dataset = pydicom.dcmread(io.BytesIO(_small_phantom()))
+        dataset.SpecificCharacterSet, dataset.PatientName, dataset.PatientID = charset, name, "Yttrium7"
+        dataset.PatientComments, dataset.StudyDescription = "Xylophon " * 9, "of Yttrium"
+        item = pydicom.Dataset()
+        item.PatientID = item.IssuerOfPatientID = "Xylophon"
+        item.OtherPatientIDsSequence = [pydicom.Dataset()]
+        dataset.OtherPatientIDsSequence = [item, pydicom.Dataset()]
+        dataset.private_block(0x11, "Xylophon", create=True).add_new(1, "LO", "Yttrium")
+        stream = io.BytesIO()
+        dataset.save_as(stream, enforce_file_format=True)
+        made.append(stream.getvalue())
+    text, exif = PngInfo(), Image.Exif()
+    text.add_text("Author", "Xylophon")
+    text.add_itxt("Title", "Yttrium", zip=True)
+    exif[0x013B] = "Xylophon"
+    grey = Image.fromarray(bone(48, 40))
+    pictures = (
+        _saved(grey, "PNG", {"pnginfo": text, "exif": exif}),
+        _saved(grey, "JPEG", {"exif": exif, "comment": b"Yttrium"}),
+        _saved(grey, "WEBP", {"lossless": True, "exif": exif, "xmp": b"<x>Yttrium</x>"}),
+        _saved(grey, "TIFF", {"tiffinfo": exif}),
+    )
+    return (*made, *pictures)
+
+
+def pattern_seeds() -> tuple[bytes, ...]:
+    """A pattern and a name, line by line."""
+    return (
+        b"{study}_*\nfolder/12_front.png",
+        b"{study}/*_?\na/b/c_1",
+        b"*-{study}-*.dcm\nx-12-y.dcm",
+        b"{study}\n" + b"a-" * 300,
+        "{study}Ω?\nßΩs.png".encode(),
+    )
 
 
 @cache

@@ -9,20 +9,20 @@ import contextlib
 import io
 import os
 import re
-import tempfile
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from fractureai.dicom.part10 import Part10Reader
 from fractureai.dicom.peers import read_peers
 from fractureai.domain.card import parse_card
+from fractureai.domain.name_pattern import NamePattern
 from fractureai.errors import BrokenDeployment, RejectedInput
 from fractureai.imaging import media
 from fractureai.imaging.archive import ZipArchiveReader
+from fractureai.imaging.deidentify import Replacements, deidentified, identifiers
 from fractureai.imaging.dicom import read_dicom, study_instance_uid
 from fractureai.imaging.limits import ArchiveLimits, DecodeLimits
 from fractureai.imaging.raster import read_raster
@@ -30,7 +30,7 @@ from fractureai.imaging.text import clean
 from fractureai.reports.bidi import base_level, levels, visual_order
 from fractureai.settings import load_settings
 from fractureai.web.multipart_related import NotMultipart, RelatedParts
-from tests.fuzz import corpus
+from tests.fuzz import answers, child, corpus, listener, provider, web
 
 _LIMITS = DecodeLimits(max_bytes=4 << 20, max_pixels=500_000)
 _ARCHIVE_LIMITS = ArchiveLimits(max_members=200, max_unpacked_bytes=8 << 20, max_member_bytes=4 << 20)
@@ -94,13 +94,8 @@ class _Counted:
         return len(chunk)
 
 
-@cache
-def _folder() -> Path:
-    return Path(tempfile.mkdtemp(prefix="fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
-
-
 def _archive(data: bytes) -> None:
-    path = _folder() / "sent.zip"
+    path = corpus.scratch() / "sent.zip"
     path.unlink(missing_ok=True)
     path.write_bytes(data)
     reader = ZipArchiveReader(_ARCHIVE_LIMITS)
@@ -141,7 +136,7 @@ def _api() -> tuple[Any, str, str]:
     """A client of a real application, and an open upload with its token."""
     from tests.browser.samples import open_app, open_ports
 
-    client = open_app(open_ports(_folder() / "web")).test_client()
+    client = open_app(open_ports(corpus.scratch() / "web")).test_client()
     begun = client.post("/api/v1/uploads").get_json()
     return client, begun["batch_id"], begun["token"]
 
@@ -163,7 +158,7 @@ def _query(data: bytes) -> None:
 
 
 def _settings(data: bytes) -> None:
-    file = _folder() / "settings.toml"
+    file = corpus.scratch() / "settings.toml"
     file.write_bytes(data)
     os.environ["FRACTUREAI_CONFIG"] = str(file)
     try:
@@ -175,7 +170,7 @@ def _settings(data: bytes) -> None:
 
 
 def _peers(data: bytes) -> None:
-    file = _folder() / "peers.toml"
+    file = corpus.scratch() / "peers.toml"
     file.write_bytes(data)
     with contextlib.suppress(BrokenDeployment):
         peers = read_peers(file)
@@ -196,6 +191,25 @@ def _text(data: bytes) -> None:
     assert sorted(visual_order(levels(cleaned, base_level(cleaned)))) == list(range(len(cleaned))), "no letter is lost"
 
 
+_REPLACED = Replacements("PATIENT", "ACCESSION", {}, days=-3)
+
+
+def _deidentify(data: bytes) -> None:
+    with contextlib.suppress(RejectedInput, MemoryError), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as in the child
+        identifiers(data, _LIMITS)
+        left = identifiers(deidentified(data, _REPLACED, _LIMITS), _LIMITS)
+        assert left.patient_id in {"", _REPLACED.patient}, "no patient is left"
+        assert left.accession_number in {"", _REPLACED.accession}, "no accession is left"
+
+
+def _pattern(data: bytes) -> None:
+    pattern, _, name = data.decode("utf-8", "replace").partition("\n")
+    with contextlib.suppress(ValueError):
+        study = NamePattern(pattern).study_of(name)
+        assert study is None or len(study) <= 2 * len(name), "a study is called by a part of a name"
+
+
 READERS: tuple[Reader, ...] = (
     Reader("raster", _raster, corpus.raster_seeds),
     Reader("dicom", _dicom, corpus.dicom_seeds),
@@ -210,4 +224,11 @@ READERS: tuple[Reader, ...] = (
     Reader("peers", _peers, corpus.peers_seeds),
     Reader("card", _card, corpus.card_seeds),
     Reader("text", _text, corpus.text_seeds),
+    Reader("association", listener.read, listener.seeds),
+    Reader("request", web.read, web.seeds),
+    Reader("provider", provider.read, provider.seeds),
+    Reader("answers", answers.read, answers.seeds),
+    Reader("child", child.read, child.seeds),
+    Reader("deidentify", _deidentify, corpus.marked_seeds),
+    Reader("pattern", _pattern, corpus.pattern_seeds),
 )
