@@ -19,7 +19,7 @@ from tests.pictures import bone, png
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the walls are Linux's")
 
 _ATTEMPT = """
-import contextlib, json, os, socket, sys, threading
+import contextlib, fcntl, json, os, resource, socket, struct, sys, threading
 import ctypes
 from fractureai.imaging.confinement import confine
 from fractureai.imaging.limits import DecodeLimits
@@ -27,9 +27,9 @@ walls = confine(DecodeLimits())
 folder, parent = sys.argv[1], os.getppid()
 libc = ctypes.CDLL(None, use_errno=True)
 
-def ptrace():
-    if libc.ptrace(16, parent, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "ptrace")
+def called(function, *values):
+    if function(*values) != 0:
+        raise OSError(ctypes.get_errno(), function.__name__)
 
 def connect():
     with socket.create_connection(("127.0.0.1", 9), 1):
@@ -47,7 +47,12 @@ attempts = {
     "unix socket": lambda: socket.socketpair(),
     "connect": connect,
     "kill": lambda: os.kill(parent, 0),
-    "ptrace": ptrace,
+    "kill a thread": lambda: called(libc.tgkill, parent, parent, 0),
+    "queue a signal": lambda: called(libc.sigqueue, parent, 0, None),
+    "parent's limits": lambda: resource.prlimit(parent, resource.RLIMIT_CPU),
+    "signals on input": lambda: fcntl.fcntl(0, 8, parent),  # F_SETOWN
+    "more signals on input": lambda: fcntl.fcntl(0, 15, struct.pack("=ii", 1, parent)),  # F_SETOWN_EX
+    "ptrace": lambda: called(libc.ptrace, 16, parent, 0, 0),
     "parent's environment": lambda: open(f"/proc/{parent}/environ", "rb").read(),
     "parent's memory": lambda: open(f"/proc/{parent}/mem", "rb").read(1),
     "devices": lambda: os.listdir("/dev"),
@@ -57,6 +62,13 @@ attempts = {
     "remove": lambda: os.unlink(folder + "/there"),
     "rename": lambda: os.rename(folder + "/there", folder + "/elsewhere"),
     "truncate": lambda: os.truncate(folder + "/there", 0),
+    "rights": lambda: os.chmod(folder + "/there", 0o777),
+    "owner": lambda: os.chown(folder + "/there", os.getuid(), os.getgid()),
+    "times": lambda: os.utime(folder + "/there"),
+    "attributes": lambda: os.setxattr(folder + "/there", "user.x", b"y"),
+    "parent's priority": lambda: os.setpriority(os.PRIO_PROCESS, parent, 5),
+    "parent's processors": lambda: os.sched_setaffinity(parent, os.sched_getaffinity(0)),
+    "shared memory": lambda: called(lambda *v: libc.shmget(*v) < 0, 0, 4096, 0o600),
     "read": lambda: open(folder + "/there", "rb").read(),
     "memory": lambda: bytearray(4 << 30),
 }
@@ -70,6 +82,11 @@ for name, attempt in attempts.items():
 print(json.dumps({"walls": walls, "found": found}))
 """
 _DONE = {"read": "done", "memory": "MemoryError"}
+_BY_SECCOMP = (
+    "fork", "exec", "socket", "unix socket", "connect", "kill", "kill a thread", "queue a signal", "parent's limits",
+    "signals on input", "more signals on input", "ptrace", "truncate", "rights", "owner", "times", "attributes",
+    "parent's priority", "parent's processors", "shared memory",
+)  # fmt: skip
 
 
 def _attempted(folder: Path) -> dict[str, dict[str, str]]:
@@ -86,12 +103,12 @@ def test_a_child_that_was_taken_over_is_behind_walls(tmp_path: Path) -> None:
     answer = _attempted(tmp_path)
     walls, found = answer["walls"], answer["found"]
     if "seccomp" in walls:
-        for name in ("fork", "exec", "socket", "unix socket", "connect", "kill", "ptrace"):
+        for name in _BY_SECCOMP:
             assert found[name] == "PermissionError", name
     if "landlock" in walls:
         for name in ("parent's environment", "parent's memory", "devices", "secrets", "new file", "new folder"):
             assert found[name] == "PermissionError", name
-        for name in ("remove", "rename", "truncate"):
+        for name in ("remove", "rename"):
             assert found[name] == "PermissionError", name
     assert {name: found[name] for name in _DONE} == _DONE
     assert (tmp_path / "there").read_bytes() == b"kept"
