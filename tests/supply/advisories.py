@@ -15,17 +15,21 @@ from tests.supply.lock import Pinned
 
 def concerning(packages: Iterable[Pinned], folder: Path) -> Iterator[tuple[Pinned, str, str]]:
     """``(package, advisory's id, its summary)`` of all advisories in a folder of OSV files (``*.json``)."""
-    by_name = {package.name: package for package in packages}
+    by_name: dict[str, list[Pinned]] = {}
+    for package in packages:  # a lock may hold two versions of one package, each for some interpreters
+        by_name.setdefault(package.name, []).append(package)
     for file in sorted(folder.rglob("*.json")):
         advisory = json.loads(file.read_text())
         if advisory.get("withdrawn"):
             continue
+        touched: dict[Pinned, None] = {}
         for affected in advisory.get("affected", []):
             named = affected.get("package", {})
-            package = by_name.get(re.sub(r"[-_.]+", "-", str(named.get("name", ""))).lower())
-            if named.get("ecosystem") == "PyPI" and package is not None and _touches(affected, package.version):
-                yield package, str(advisory["id"]), str(advisory.get("summary", ""))
-                break
+            if named.get("ecosystem") == "PyPI":
+                locked = by_name.get(re.sub(r"[-_.]+", "-", str(named.get("name", ""))).lower(), [])
+                touched.update((package, None) for package in locked if _touches(affected, package.version))
+        for package in touched:
+            yield package, str(advisory["id"]), str(advisory.get("summary", ""))
 
 
 def _touches(affected: dict[str, Any], version: str) -> bool:

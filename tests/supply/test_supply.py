@@ -14,6 +14,7 @@ from fractureai.tasks.app import QueueSettings, create_app
 from tests.supply.__main__ import audit_folder, audit_online, write_sbom
 from tests.supply.advisories import concerning
 from tests.supply.lock import REQUIREMENTS, Pinned, read_lock
+from tests.supply.vendored import ARGUED
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -82,6 +83,15 @@ def test_advisories_on_disk_are_matched(tmp_path: Path, events: list[dict[str, s
     assert [advisory for _, advisory, _ in found] == (["PYSEC-1"] if concerned else [])
 
 
+def test_each_of_two_locked_versions_is_held_against_advisories(tmp_path: Path) -> None:
+    ranges = [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": "2"}]}]
+    affected = {"package": {"ecosystem": "PyPI", "name": "some-thing"}, "ranges": ranges}
+    (tmp_path / "PYSEC-1.json").write_text(json.dumps({"id": "PYSEC-1", "affected": [affected, affected]}))
+    two = [Pinned("some-thing", version, ()) for version in ("1.9", "2.0")]
+    for packages in (two, two[::-1]):
+        assert [package.version for package, _, _ in concerning(packages, tmp_path)] == ["1.9"]
+
+
 def test_an_audit_of_nothing_says_that_it_cannot_tell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert audit_folder(REQUIREMENTS / "serve.lock", tmp_path) == 3
     assert "no advisory" in capsys.readouterr().err
@@ -120,8 +130,21 @@ def test_what_the_public_database_knows_is_said(
     _asked(monkeypatch, json.dumps({"dependencies": listed}))
     assert audit_online(lock) == int(known)
     said = capsys.readouterr().out
-    assert f"{int(known)} of {len(listed)} packages have known vulnerabilities." in said
+    assert f"{int(known)} of {len(listed)} packages have known vulnerabilities that are not argued." in said
     assert ("PYSEC-1, mended in 9.9" in said) is known
+
+
+def test_what_is_argued_is_told_and_no_finding(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lock = REQUIREMENTS / "serve.lock"
+    listed = [{"name": package.name, "version": package.version, "vulns": []} for package in read_lock(lock)]
+    (package, version, advisory), why = next((key, why) for key, why in ARGUED.items() if key[0] == "pynetdicom")
+    (entry,) = [entry for entry in listed if (entry["name"], entry["version"]) == (package, version)]
+    entry["vulns"] = [{"id": "PYSEC-1", "aliases": [advisory], "fix_versions": []}]  # type: ignore[assignment]
+    _asked(monkeypatch, json.dumps({"dependencies": listed}))
+    assert audit_online(lock) == 0
+    assert f"PYSEC-1, mended in nothing yet Argued: {why}." in capsys.readouterr().out
 
 
 def test_every_remark_of_bandit_is_argued() -> None:
