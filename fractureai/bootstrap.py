@@ -382,8 +382,30 @@ class Deployment:
 
     @cached_property
     def audit_secret(self) -> bytes:
-        """What seals of the audit are made with."""
-        return self._secret(self.settings.audit.secret_file or self.settings.data_dir / "audit.secret")
+        """What seals of the audit and certificates are made with, and by what held patients are known.
+
+        Raises
+        ------
+        BrokenDeployment
+            If it is not there and was: another one would call every seal forged, and let held patients be deleted.
+        """
+        file = self.settings.audit.secret_file or self.settings.data_dir / "audit.secret"
+        # Looked for again: another process may have made and used it meanwhile.
+        if not file.exists() and self._audit_secret_was_used() and not file.exists():
+            raise BrokenDeployment(
+                f"{file} is not there, but seals, certificates or holds were made with it: bring it back, or name it "
+                "by FRACTUREAI_AUDIT__SECRET_FILE. If it is lost for good, write 32 random bytes there: what was made "
+                "with the old one counts as forged then, and patients must be held anew. See docs/privacy.md."
+            )
+        return self._secret(file)
+
+    def _audit_secret_was_used(self) -> bool:
+        from fractureai.domain import keys
+        from fractureai.domain.retention import HoldKind
+
+        if any(True for prefix in (keys.SEALS, keys.CERTIFICATES) for _ in self.store.keys(prefix)):
+            return True
+        return any(hold.kind is HoldKind.PATIENT for site in self.sites for hold in self.ledger.holds(site))
 
     @property
     def forget_ports(self) -> ForgetPorts:

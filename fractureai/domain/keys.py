@@ -9,6 +9,9 @@ from __future__ import annotations
 from fractureai.domain.dicom_objects import check_object_name
 from fractureai.domain.study import check_id, check_site
 
+SEALS, CERTIFICATES = "audit/", "audit-deletions/"
+"""What the seals of the audit and the certificates of deletion of all sites begin with."""
+
 
 def study_prefix(site: str, study_id: str) -> str:
     """The prefix all objects of a study share, with its trailing slash."""
@@ -121,7 +124,7 @@ def arrivals_prefix(site: str) -> str:
 
 def audit_prefix(site: str) -> str:
     """What the seals of a site's audit begin with. Outside the site's folder: they outlive what they speak of."""
-    return f"audit/{check_site(site)}/"
+    return f"{SEALS}{check_site(site)}/"
 
 
 def audit_seal(site: str, number: int) -> str:
@@ -131,7 +134,7 @@ def audit_seal(site: str, number: int) -> str:
 
 def certificate(site: str, certificate_id: str) -> str:
     """What was deleted of one patient or one study, and when."""
-    return f"audit-deletions/{check_site(site)}/{check_id(certificate_id)}.json"
+    return f"{CERTIFICATES}{check_site(site)}/{check_id(certificate_id)}.json"
 
 
 def _number(number: int) -> str:

@@ -85,6 +85,10 @@ def test_a_study_goes_through_what_compose_starts(running: Composition) -> None:
     for name in APPLICATION:
         assert httpx.get(f"http://127.0.0.1:{running.metrics[name]}/readyz", trust_env=False).status_code == 200
     assert running.stop(APPLICATION, grace_s=60) == dict.fromkeys(APPLICATION, 0)
+    # Each in a container of its own, one seals and another one knows the seal.
+    assert running.run("scheduler", "audit", "seal").returncode == 0
+    verified = running.run("reports", "audit", "verify")
+    assert (verified.returncode, verified.stdout) == (0, ""), verified.stderr
     lines = [line for name in APPLICATION for line in _logged(running.log(name))]
     assert {line["stage"] for line in lines if line.get("request_id") == _REQUEST and "attempt" in line} == {
         "classify", "detect", "explain", "report",

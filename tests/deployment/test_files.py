@@ -129,6 +129,9 @@ def test_all_settings_exist_and_fit_together(which: str, tmp_path: Path, monkeyp
     assert settings.queue.url.startswith(f"redis://:{(secrets / 'queue_password').read_text()}@")
     assert settings.store.access_key == (secrets / "s3_access_key").read_text()
     assert settings.access.mode == "closed"
+    # Where none is named a process makes its own, and each container would have another one.
+    assert settings.web.secret_key_file == secrets / "web_secret"
+    assert settings.audit.secret_file == secrets / "audit_secret"
     assert password not in repr(settings)
     assert {file.name for file in secrets.iterdir()} == set(compose()["secrets"])
     assert secrets.stat().st_mode & 0o077 == 0

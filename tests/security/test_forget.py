@@ -1,101 +1,27 @@
-"""Deleting: by patient, by age, never what is held, and with a proof; and what a backup brings back."""
+"""Deleting: by patient, by age, never what is held, and with a proof."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import shutil
-import sqlite3
 import time
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 from sqlalchemy import text
 
-from fractureai.bootstrap import Deployment
-from fractureai.cli import cli
 from fractureai.domain import keys
-from fractureai.domain.reasons import Reason
 from fractureai.domain.records import Agreement, Verdict
-from fractureai.domain.study import Assessment, Batch, Grouping, Study, Upload, WorkState
+from fractureai.domain.study import Assessment, WorkState
 from fractureai.settings import Settings
-from fractureai.storage.ledger.schema import METADATA
-from fractureai.upkeep import seal_audit
-from fractureai.web.app import WebPorts
-from tests.browser.samples import View, add, open_ports, receive
-
-_DAY_S = 86400.0
-
-
-@dataclasses.dataclass
-class House:
-    """An installation with studies of patients, and the command line."""
-
-    deployment: Deployment
-    ports: WebPorts
-
-    @property
-    def ledger(self) -> Any:
-        return self.deployment.ledger
-
-    def study(
-        self, patient: str = "", *, state: WorkState = WorkState.DONE, batch_id: str | None = None, days_ago: float = 0
-    ) -> Study:
-        ports = dataclasses.replace(self.ports, clock=lambda: time.time() - days_ago * _DAY_S)
-        views = [View("Meier.dcm", probability=0.9)]
-        if state is WorkState.OPEN:
-            study = receive(ports, views, label="Meier", batch_id=batch_id)
-        else:
-            study = add(ports, *views, label="Meier", state=state, batch_id=batch_id)
-        if patient:
-            found = {"images": [{"number": 1, "header": {"patient_id": f"{patient} "}}], "model": {}}
-            self.ports.store.put(keys.classification_json("local", study.study_id), json.dumps(found).encode())
-        return study
-
-    def rejected(self, *, days_ago: float, unpacked: bool = True) -> str:
-        """A batch all of whose files were left out; its id."""
-        batch_id, at_s = uuid.uuid4().hex, time.time() - days_ago * _DAY_S
-        upload = Upload(1, "Meier.txt", 5, "0" * 64)
-        batch = Batch("local", batch_id, "Meier", at_s, (upload,), Grouping.FILE)
-        self.ledger.accept_batch(batch, publish_due_at_s=at_s)
-        if unpacked:
-            claim = self.ledger.claim_batch(batch_id, owner="test", now_s=at_s, lease_s=60)
-            self.ledger.unpacked(claim, [], [("Meier.txt", Reason("unknown_type"))], now_s=at_s)
-        self.ports.store.put(keys.batch_json("local", batch_id), b"{}")
-        self.ports.store.put(keys.batch_upload("local", batch_id, 1), b"hello")
-        return batch_id
-
-    def run(self, *arguments: str, given: str = "") -> tuple[int, str]:
-        folder = str(self.deployment.settings.data_dir)
-        answer = CliRunner().invoke(cli, [*arguments, "--data", folder], input=given)
-        return answer.exit_code, answer.output
-
-    def there(self, study: Study) -> bool:
-        return self.ledger.study(study.study_id, site="local") is not None
-
-    def traces(self, *idents: str) -> list[str]:
-        """Where in ledger and store an id still stands, but for the audit and certificates."""
-        found = [key for key in self.ports.store.keys("sites/") if any(ident in key for ident in idents)]
-        with self.ledger._connections.read() as connection:
-            for table in METADATA.sorted_tables:
-                if table.name.startswith("audit"):
-                    continue
-                for row in connection.execute(table.select()):
-                    found += [table.name for ident in idents if ident in str(tuple(row))]
-        return found
+from tests.house import House, open_house
 
 
 @pytest.fixture
-def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
-    deployment = Deployment(Settings(data_dir=tmp_path / "data"))
-    samples = open_ports(tmp_path / "samples")
-    samples.ledger.close()
-    yield House(deployment, dataclasses.replace(samples, store=deployment.store, ledger=deployment.ledger))
-    deployment.ledger.close()
+def house(tmp_path: Path) -> Iterator[House]:
+    with open_house(Settings(data_dir=tmp_path / "data"), tmp_path / "samples") as opened:
+        yield opened
 
 
 def test_one_patient_is_deleted_with_proof(house: House, tmp_path: Path) -> None:
@@ -219,32 +145,3 @@ def test_nobody_else_is_deleted_by_a_slip(house: House) -> None:
     assert house.run("patients", "delete", given="P\n") == (0, "no study of this patient\n")
     assert house.run("patients", "delete", "--site", "nroth", given="P1\n")[0] == 2
     assert house.there(study)
-
-
-def test_a_backup_brings_everything_back(house: House, tmp_path: Path) -> None:
-    """As docs/privacy.md says: the ledger first, then the store and the secrets; then rebuild."""
-    early = house.study("P1")
-    reader = Verdict(early.study_id, time.time(), "Dr Who", Agreement.AGREE, None, None, "seen")
-    house.ledger.add_verdict(reader, site="local")
-    house.deployment.note_start()
-    seal_audit(house.deployment)
-    data, fresh = house.deployment.settings.data_dir, tmp_path / "fresh"
-    fresh.mkdir()
-    with sqlite3.connect(data / "ledger.sqlite") as connection:
-        connection.execute("VACUUM INTO ?", (str(fresh / "ledger.sqlite"),))
-    connection.close()
-    late = house.study("P2")
-    shutil.copytree(data / "store", fresh / "store")
-    shutil.copy(data / "audit.secret", fresh / "audit.secret")
-
-    restored = House(Deployment(Settings(data_dir=fresh)), house.ports)
-    code, output = restored.run("rebuild")
-    assert code == 0
-    assert "1 finished studies were brought back" in output
-    assert restored.there(early)
-    assert restored.there(late)
-    assert [verdict.reader for verdict in restored.ledger.verdicts(early.study_id, site="local")] == ["Dr Who"]
-    assert restored.run("audit", "verify")[0] == 0
-    result = keys.result_json("local", late.study_id)
-    assert restored.deployment.store.get(result) == house.ports.store.get(result)
-    restored.ledger.close()
