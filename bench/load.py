@@ -38,9 +38,9 @@ _WORKLIST = (
     "/api/v1/studies",
     "/api/v1/studies?order=most_suspicious",
     "/api/v1/studies?assessment=fracture&region=hip",
-    "/api/v1/studies?q=n4711",
-    "/api/v1/studies?q=scan&order=most_suspicious&region=elbow",
 )
+# Words, and what else is asked of those who have them.
+_SEARCHES = (("n4711", ""), ("scan", "&order=most_suspicious&region=elbow"))
 
 
 @dataclass
@@ -89,8 +89,9 @@ def main() -> None:
                     accepted_s = time.perf_counter() - began
                     rss["after_mb"] = _rss_mb(web)
                     _send(client, tally, "accept 1 MB", large, chosen.studies // 20, 2, known)
+                    addresses = [*_WORKLIST, *_searches(client)]
                     for number in range(chosen.studies // 10):
-                        address = _WORKLIST[number % len(_WORKLIST)]
+                        address = addresses[number % len(addresses)]
                         tally.timed("worklist", lambda address=address: client.get(address))
                 rss["end_mb"] = _rss_mb(web)
                 finished = _finished(client, chosen.rows)
@@ -162,6 +163,11 @@ def _finished(client: httpx.Client, rows: int) -> dict[str, int]:
         states.update(study["state"] for study in page["studies"])
         cursor, more = page["next_cursor"], page["more"]
     return dict(states)
+
+
+def _searches(client: httpx.Client) -> list[str]:
+    asked = [(client.post("/api/v1/searches", json={"q": words}).json(), more) for words, more in _SEARCHES]
+    return [found["studies_url"] + more for found, more in asked]
 
 
 def _rss_mb(pid: int) -> float:

@@ -241,6 +241,9 @@ class Client:
         q, order``.
         """
         query = {name.rstrip("_"): value for name, value in filters.items()}
+        if words := query.pop("q", ""):
+            with _understood():
+                query["search"] = str(self._send("POST", "/api/v1/searches", json={"q": words}).json()["search"])
         yield from self._pages("/api/v1/studies", query)
 
     def studies_of(self, batch_id: str) -> Iterator[dict[str, Any]]:

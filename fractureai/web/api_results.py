@@ -1,4 +1,6 @@
-"""The API of what comes after the work: everything finished since a cursor, history, readers' verdicts, deliveries."""
+"""The API of what comes after the work: everything finished since a cursor, searches, history, readers' verdicts,
+deliveries.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from flask import Response, jsonify, request
 
 from fractureai.domain.records import Agreement, FinishedPage, Verdict
 from fractureai.domain.study import Assessment
-from fractureai.web import parameters
+from fractureai.web import parameters, search_words
 from fractureai.web.api_blueprint import bp
 from fractureai.web.api_uploads import json_object
 from fractureai.web.context import link, site, web
@@ -42,6 +44,17 @@ def results() -> Response:
     if not page.rows:
         response.headers["Retry-After"] = "5"
     return response
+
+
+@bp.post("/searches")
+def search() -> dict[str, Any]:
+    """Words that are searched for, sealed, so that they can stand in an address."""
+    found = search_words.sealed(parameters.checked_text("q", json_object().get("q"), search_words.MAX_LENGTH))
+    return {
+        "search": found,
+        "studies_url": link("api.studies", search=found),
+        "csv_url": link("api.studies_csv", search=found),
+    }
 
 
 @bp.get("/studies/<id:study_id>/history")

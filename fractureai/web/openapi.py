@@ -25,6 +25,7 @@ from fractureai.web.openapi_parts import (
     path_parameter,
     problems,
     query_parameter,
+    ref,
     status,
 )
 from fractureai.web.openapi_results import RESULTS
@@ -69,6 +70,15 @@ _STUDIES_AND_BATCHES: dict[str, Any] = {
             "parameters": [query_parameter("batch_id", ID, "Only studies of this batch."), *FILTERS, *PAGING],
             "responses": {"200": json_answer("A page.", "StudyPage")} | problems(400, 503),
         },
+    },
+    "/api/v1/searches": {
+        "post": {
+            "operationId": "sealSearch",
+            "summary": "Seal words, so that they can stand in the address of a list",
+            "description": "Nothing is kept. Good at this site, for as long as the service keeps its secret.",
+            "requestBody": {"required": True, "content": {"application/json": {"schema": ref("NewSearch")}}},
+            "responses": {"200": json_answer("Sealed.", "Search")} | problems(400, 415),
+        }
     },
     "/api/v1/studies/{study_id}": {
         "get": {

@@ -8,6 +8,7 @@ from fractureai.domain.name_pattern import HELP, MAX_LENGTH
 from fractureai.domain.records import WorklistOrder
 from fractureai.domain.study import Assessment, Grouping, WorkState
 from fractureai.web.parameters import MAX_WAIT_S
+from fractureai.web.search_words import MAX_SEALED_LENGTH
 
 ID = {"type": "string", "pattern": "^[0-9a-f]{32}$"}
 BINARY: dict[str, Any] = {"type": "string", "contentMediaType": "application/octet-stream"}
@@ -123,9 +124,9 @@ FILTERS = [
     query_parameter("from", _MOMENT, "Accepted from then on: a date or a moment, UTC unless it says otherwise."),
     query_parameter("to", _MOMENT, "Accepted before then; a date alone is included."),
     query_parameter(
-        "q",
-        {"type": "string", "maxLength": 200},
-        "Words. Each must be the beginning of a word of the label, of a file name, or of the study's id.",
+        "search",
+        {"type": "string", "maxLength": MAX_SEALED_LENGTH},
+        "Words, as `POST /api/v1/searches` seals them. They have no place in an address, for addresses end in logs.",
     ),
     query_parameter("order", one_of(*WorklistOrder), "`newest` unless given."),
 ]

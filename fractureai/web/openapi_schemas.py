@@ -242,6 +242,16 @@ SCHEMAS: dict[str, Schema] = {
         }
     ),
     "History": _object({"events": _list(_object({"at": _MOMENT, "what": _text(), "detail": _text()}))}),
+    "NewSearch": _object(
+        {
+            "q": {
+                "type": "string",
+                "maxLength": 200,
+                "description": "Each word must begin a word of the label, of a file name, or of the study's id.",
+            }
+        }
+    ),
+    "Search": _object({"search": _text(), "studies_url": _text(), "csv_url": _text()}),
     "NewVerdict": _object(
         {
             "agreement": _AGREEMENT,

@@ -19,6 +19,7 @@ from fractureai.web.context import site, web
 from fractureai.web.problems import Problem
 from fractureai.web.representations import artifact_links, batch_status, moment, read_result, study_status
 from fractureai.web.scale import scale_of
+from fractureai.web.search_words import MAX_LENGTH, opened, sealed
 from fractureai.web.worklist import ORDERS, OUTCOMES, Asked, asked_by
 
 log = logging.getLogger(__name__)
@@ -70,7 +71,7 @@ def csv_link(asked: Asked) -> str:
         "batch_id": which.batch_id,
         "from": moment(which.accepted_from_s),
         "to": moment(which.accepted_to_s),
-        "q": which.text,
+        "search": asked.search,
         "order": asked.order,
     }
     return url_for("api.studies_csv", **{name: str(value) for name, value in values.items() if value})
@@ -179,7 +180,7 @@ def batch(batch_id: str) -> str:
         if sending is None:
             raise Problem("not_found")
         return render_template("upload_open.html", sending=sending)
-    asked = replace(asked_by(request.args, WorklistOrder.MOST_SUSPICIOUS), batch_id=batch_id)
+    asked = replace(asked_by(request.args, WorklistOrder.MOST_SUSPICIOUS, opened=opened), batch_id=batch_id)
     return render_template("batch.html", row=row, page=_page(asked), asked=asked, live_tag=batch_status(row).tag)
 
 
@@ -193,9 +194,17 @@ def retry_batch(batch_id: str) -> ResponseReturnValue:
 @bp.get("/worklist")
 def worklist() -> str:
     """All studies that fit what is asked."""
-    asked = asked_by(request.args)
+    asked = asked_by(request.args, opened=opened)
     batch = web().ports.ledger.batch(asked.batch_id, site=site()) if asked.batch_id else None
     return render_template("worklist.html", page=_page(asked), asked=asked, batch=batch, regions=known_regions())
+
+
+@bp.post("/worklist")
+def search() -> ResponseReturnValue:
+    """Take words that are searched for from the form, and lead to where they stand sealed."""
+    words_typed = request.form.get("q", "").strip()[:MAX_LENGTH]
+    asked = replace(asked_by(request.form), search=sealed(words_typed))
+    return redirect(url_for("pages.worklist", **asked.address()), 303)
 
 
 def known_regions() -> list[str]:

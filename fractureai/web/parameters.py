@@ -10,23 +10,28 @@ from flask import request
 
 from fractureai.domain.records import StudyFilter, WorklistOrder
 from fractureai.domain.study import Assessment, WorkState
+from fractureai.web import search_words
 from fractureai.web.context import is_id
 from fractureai.web.problems import Problem
 
 MAX_PAGE = 200
 MAX_WAIT_S = 25
 MAX_TEXT_LENGTH = 200
-_FILTERS = ("state", "assessment", "region", "batch_id", "from", "to", "q")
+_FILTERS = ("state", "assessment", "region", "batch_id", "from", "to", "search")
 _MAX_REGION_LENGTH = 32
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
 
 def study_filter(*, batch_id: str | None = None) -> StudyFilter:
-    """Which studies the query asks for: ``state, assessment, region, batch_id, from, to, q``; empty ones are none.
+    """Which studies the query asks for: ``state, assessment, region, batch_id, from, to, search``; empty ones are none.
 
     ``batch_id`` from the address wins over the query's.
     """
+    if request.args.get("q"):
+        raise Problem(
+            "bad_parameter", "“q” has no place in an address, for addresses end in logs. See POST /api/v1/searches."
+        )
     named = batch_id or _text("batch_id")
     if named and not is_id(named):
         raise Problem("bad_parameter", "“batch_id” is 32 hexadecimal digits.")
@@ -37,7 +42,7 @@ def study_filter(*, batch_id: str | None = None) -> StudyFilter:
         region=_text("region", _MAX_REGION_LENGTH) or None,
         accepted_from_s=_moment("from"),
         accepted_to_s=_moment("to", whole_day=True),
-        text=_text("q"),
+        text=search_words.opened(request.args.get("search", "")),
     )
 
 
@@ -69,7 +74,12 @@ def _whole(name: str, default: int, *, lowest: int, highest: int) -> int:
 
 
 def _text(name: str, most: int = MAX_TEXT_LENGTH) -> str:
-    text = request.args.get(name, "").strip()
+    return checked_text(name, request.args.get(name, ""), most)
+
+
+def checked_text(name: str, given: object, most: int = MAX_TEXT_LENGTH) -> str:
+    """Text as somebody sent it, without blanks around it. Raises ``bad_parameter`` if it is none, or too long."""
+    text = given.strip() if isinstance(given, str) else "\0"
     if len(text) > most or "\0" in text or any(0xD800 <= ord(letter) <= 0xDFFF for letter in text):
         raise Problem("bad_parameter", f"“{name}” is text of at most {most} letters.")
     return text

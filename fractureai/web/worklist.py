@@ -6,7 +6,7 @@ Odd values are no filter: an address that somebody typed or that an older versio
 from __future__ import annotations
 
 import zoneinfo
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any
@@ -15,8 +15,6 @@ from fractureai.domain.records import StudyFilter, WorklistOrder
 from fractureai.domain.study import WorkState
 from fractureai.web import words
 from fractureai.web.context import is_id
-
-MAX_TEXT_LENGTH = 200
 
 OUTCOMES: Mapping[str, tuple[words.Word, StudyFilter]] = {
     **{
@@ -45,6 +43,10 @@ class Asked:
         Days of receipt, both included, as ISO dates in ``zone``; ``""`` for no bound.
     zone:
         The reader's time zone (IANA); ``""`` for UTC.
+    search:
+        The words that are searched for, as they stand in addresses: sealed.
+    text:
+        The same, to be read.
     usual_order:
         The one an address need not name.
     """
@@ -55,6 +57,7 @@ class Asked:
     first_day: str = ""
     last_day: str = ""
     zone: str = ""
+    search: str = ""
     text: str = ""
     order: WorklistOrder = WorklistOrder.NEWEST
     usual_order: WorklistOrder = WorklistOrder.NEWEST
@@ -87,15 +90,20 @@ class Asked:
             "from": asked.first_day,
             "to": asked.last_day,
             "zone": asked.zone if asked.first_day or asked.last_day else "",
-            "q": asked.text,
+            "search": asked.search,
             "order": "" if asked.order is asked.usual_order else asked.order.value,
         }
         return {name: value for name, value in values.items() if value}
 
 
-def asked_by(values: Mapping[str, str], usual_order: WorklistOrder = WorklistOrder.NEWEST) -> Asked:
-    """Read an address."""
-    order = values.get("order", "")
+def asked_by(
+    values: Mapping[str, str],
+    usual_order: WorklistOrder = WorklistOrder.NEWEST,
+    *,
+    opened: Callable[[str], str] = lambda _: "",
+) -> Asked:
+    """Read an address; ``opened`` reads the words that are sealed in it."""
+    order, search = values.get("order", ""), values.get("search", "")
     batch_id, outcome, region = values.get("batch", ""), values.get("outcome", ""), values.get("region", "")
     return Asked(
         outcome=outcome if outcome in OUTCOMES else "",
@@ -104,7 +112,8 @@ def asked_by(values: Mapping[str, str], usual_order: WorklistOrder = WorklistOrd
         first_day=_day(values.get("from", "")),
         last_day=_day(values.get("to", "")),
         zone=values.get("zone", "") if _zone(values.get("zone", "")) is not UTC else "",
-        text=values.get("q", "").strip()[:MAX_TEXT_LENGTH],
+        search=search,
+        text=opened(search),
         order=WorklistOrder(order) if order in set(WorklistOrder) else usual_order,
         usual_order=usual_order,
     )

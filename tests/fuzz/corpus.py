@@ -166,10 +166,10 @@ def json_seeds() -> tuple[bytes, ...]:
 def query_seeds() -> tuple[bytes, ...]:
     """Queries of lists."""
     return (
-        b"q=wri+fall&state=done&limit=5&sort=newest&after=AAAA",
+        b"search=gAAAAABm_-&state=done&limit=5&sort=newest&after=AAAA",
         b"assessment=fracture&assessment=suspected&region=hand&from=2026-01-01&to=2026-12-31",
         b"page=2&cursor=eyJhIjoxfQ&limit=100000&wait=0",
-        b"%00=%ff&q=%F0%9F%A6%B4%ED%A0%80&limit=-1",
+        b"%00=%ff&search=%F0%9F%A6%B4%ED%A0%80&limit=-1",
     )
 
 

@@ -58,7 +58,7 @@ def seeds() -> tuple[bytes, ...]:
         b'GET /api/v1/studies/STUDY/report.pdf\nRange: bytes=0-99,200-,-5\nIf-Range: "x"\nAccept-Encoding: gzip',
         b"GET /api/v1/studies/STUDY/images/1/overlay.jpg\nIf-Modified-Since: Mon, 02 Nov 2026 10:00:00 GMT",
         b'GET /studies/STUDY\nAccept-Language: de-DE,de;q=0.9,en;q=0.1\nCookie: session=eyJhIjoxfQ.abc.def; a="b\\"c"',
-        b"GET /worklist?q=a&state=done\nAuthorization: Basic YW5uYTpiOmM=\nHost: localhost:80\nX-Forwarded-For: ::1, x",
+        b"GET /worklist?search=gA&a=b\nAuthorization: Basic YW5uYTpiOmM=\nHost: localhost:80\nX-Forwarded-For: ::1, x",
         b'GET /batches/BATCH/reports.zip\nAuthorization: Bearer fai_abcdef_0123456789\nForwarded: for="[::1]:80"',
         b"GET /api/v1/results?after=AAAA&limit=5\nX-Request-ID: abc\nTraceparent: 00-"
         + b"a" * 32

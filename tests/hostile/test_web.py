@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import pytest
 from flask import Flask
@@ -140,10 +141,11 @@ def test_no_other_origin_may_read(client: FlaskClient) -> None:
 
 @pytest.mark.parametrize("query", ["q=<script>alert(1)</script>", "q=%22onload=a(1)", "q={{7*7}}", "b=<svg/onload=a>"])
 def test_queries_are_not_reflected_raw(client: FlaskClient, query: str) -> None:
-    answer = client.get(f"/studies?{query}")
-    assert answer.status_code < 500
+    answers = [client.get(f"/worklist?{query}"), client.post("/worklist", data=dict(parse_qsl(query)))]
+    answers.append(client.get(answers[-1].location))
+    assert all(answer.status_code < 500 for answer in answers)
     for raw in ("<script>alert", '"onload=', "<svg/onload", ">49<"):
-        assert raw not in answer.text
+        assert not any(raw in answer.text for answer in answers)
 
 
 def test_a_body_beyond_the_limit_is_refused(client: FlaskClient) -> None:

@@ -66,12 +66,16 @@ def test_nothing_the_service_writes_names_a_patient(service: Service, tmp_path: 
     assert status.counts["rejected"] >= 3
 
     with httpx.Client(base_url=service.url, trust_env=False) as http:
-        paths = [f"/batches/{batch_id}", "/worklist?q=Wolframbatch", "/api/v1/studies?q=Vorzimmerfile&order=odd"]
+        paths = [f"/batches/{batch_id}", "/worklist?order=odd", "/api/v1/studies?order=odd"]
         paths += [f"/api/v1/batches/{batch_id}/results.csv", f"/api/v1/batches/{batch_id}/reports.zip", "/metrics"]
         for study in service.client.studies_of(batch_id):
             page = f"/studies/{study['study_id']}"
             paths += [page, f"/api/v1{page}", f"/api/v1{page}/report.pdf", f"/api/v1{page}/result.json"]
         answers = [http.get(path) for path in paths]
+        answers.append(http.post("/worklist", data={"q": "Wolframbatch"}))
+        answers.append(http.get(answers[-1].headers["Location"]))
+        answers.append(http.post("/api/v1/searches", json={"q": "Vorzimmerfile"}))
+        answers.append(http.get(answers[-1].json()["studies_url"]))
         answers.append(http.post("/api/v1/batches", files={"odd": (f"{name}.dcm", b"x")}))
         answers.append(http.post("/api/v1/studies", files={"images": (f"{name}.zip", packed.getvalue())}))
         answers.append(http.get(f"/api/v1/studies/{PATIENT[2]}"))

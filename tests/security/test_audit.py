@@ -38,7 +38,8 @@ def test_looking_is_written_once_a_minute_and_taking_always(hospital: Hospital) 
     base = f"/api/v1/studies/{study.study_id}"
     for path in (base, base, f"{base}/images/1/heat.png", f"{base}/report.pdf", f"{base}/report.pdf"):
         assert client.get(path, headers=headers, buffered=True).status_code == 200
-    client.get("/api/v1/studies?q=Secret", headers=headers)
+    found = client.post("/api/v1/searches", headers=headers, json={"q": "Secret"}).json
+    client.get(found["studies_url"], headers=headers)
     assert acts(hospital) == [
         ("view", "study", study.study_id),
         ("download", "study", study.study_id),

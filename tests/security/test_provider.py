@@ -72,7 +72,7 @@ def consent(url: str, sub: str) -> str:
 def test_the_way_there_and_back(open_hospital: Callable[..., Hospital], issuer: str) -> None:
     hospital = open_hospital(provider=provider(issuer))
     client = hospital.client
-    url = go_to_provider(client, "/worklist?q=1")
+    url = go_to_provider(client, "/worklist?x=1")
     asked = {name: value[0] for name, value in parse_qs(urlsplit(url).query).items()}
     assert asked["response_type"] == "code"
     assert asked["code_challenge_method"] == "S256"
@@ -80,7 +80,7 @@ def test_the_way_there_and_back(open_hospital: Callable[..., Hospital], issuer: 
     assert {"state", "nonce", "code_challenge"} <= set(asked)
     answer = client.get(consent(url, "u1"))
     assert answer.status_code == 303
-    assert answer.location == "/worklist?q=1"
+    assert answer.location == "/worklist?x=1"
     page = client.get("/worklist")
     assert page.status_code == 200
     assert "Ana North · north" in page.text

@@ -163,7 +163,7 @@ def test_every_form_that_posts_has_the_token(hospital: Hospital) -> None:
 
 
 def test_attempts_are_counted_by_account_and_by_address(open_hospital: Callable[..., Hospital]) -> None:
-    hospital = open_hospital(budgets=Budgets(MANY, MANY, "5/minute", "3/minute"))
+    hospital = open_hospital(budgets=Budgets(MANY, MANY, "5/day", "3/day"))
     hospital.person()
 
     def attempt(name: str, password: str, address: str) -> int:

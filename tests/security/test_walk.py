@@ -123,6 +123,16 @@ def test_a_person_of_another_site_finds_nothing(hospital: Hospital, owned: Belon
     _same_as_nothing(hospital, client, owned, {"X-CSRF-Token": _csrf(client), "Upload-Token": owned.token})
 
 
+def test_searched_words_are_sealed_for_their_site(hospital: Hospital, owned: Belongings) -> None:
+    said = hospital.client.post("/api/v1/searches", json={"q": LABEL}, headers=hospital.key(Scope.READ)).json
+    for address in (said["studies_url"], said["csv_url"]):
+        assert hospital.client.get(address, headers=hospital.key(Scope.READ)).status_code == 200
+        assert hospital.client.get(address, headers=hospital.key(Scope.ADMIN, site="south")).status_code == 400
+    elsewhere = hospital.signed_in("otto", Role.ADMIN, "south").get(f"/worklist?search={said['search']}")
+    assert elsewhere.status_code == 400
+    assert LABEL not in elsewhere.text
+
+
 def _csrf(client: Any) -> str:
     return client.get("/").text.split('name="csrf" content="')[1].split('"')[0]
 

@@ -33,6 +33,28 @@ def ids(client: FlaskClient, query: str) -> list[str]:
     return [study["study_id"] for study in answer.json["studies"]]
 
 
+def searched(client: FlaskClient, words: str) -> str:
+    answer = client.post("/api/v1/searches", json={"q": words})
+    assert answer.status_code == 200, answer.json
+    assert words.split()[0] not in str(answer.json)
+    return f"search={answer.json['search']}"
+
+
+@pytest.mark.parametrize("words", [None, 3, ["a"], "x" * 201, "a\0b", "\ud800"])
+def test_words_that_cannot_be_searched_for(client: FlaskClient, words: Any) -> None:
+    answer = client.post("/api/v1/searches", json={"q": words})
+    assert (answer.status_code, answer.json["code"]) == (400, "bad_parameter")
+
+
+def test_a_search_leads_to_its_list_and_its_table(ports: WebPorts, client: FlaskClient) -> None:
+    study = add(ports, View("a.png"), label="Anna")
+    add(ports, View("b.png"), label="Berta")
+    found = client.post("/api/v1/searches", json={"q": "ann"}).json
+    page = client.get(found["studies_url"] + "&limit=1").json
+    assert [entry["study_id"] for entry in page["studies"]] == [study.study_id]
+    assert [row["label"] for row in table(client.get(found["csv_url"]).data)] == ["Anna"]
+
+
 def test_the_worklist_is_filtered_ordered_and_searched(ports: WebPorts, client: FlaskClient) -> None:
     normal = add(ports, View("a.png", probability=0.1), label="Anna")
     broken = add(ports, View("b.png", region="elbow", probability=0.9), label="Berta Größe")
@@ -40,10 +62,10 @@ def test_the_worklist_is_filtered_ordered_and_searched(ports: WebPorts, client: 
     assert ids(client, "order=most_suspicious") == [broken.study_id, refused.study_id, normal.study_id]
     assert ids(client, "assessment=fracture") == [broken.study_id]
     assert ids(client, "region=elbow&state=done") == [broken.study_id]
-    assert ids(client, "q=bert%20grosse") == [broken.study_id]
-    assert ids(client, "q=letter") == [refused.study_id]
+    assert ids(client, searched(client, "bert grosse")) == [broken.study_id]
+    assert ids(client, searched(client, "letter") + "&region=") == [refused.study_id]
     assert ids(client, "from=2020-01-01&to=2020-12-31") == []
-    assert len(ids(client, "from=2020-01-01T00:00:00Z&state=&q=")) == 3
+    assert len(ids(client, "from=2020-01-01T00:00:00Z&state=&search=&q=")) == 3
     page = client.get("/api/v1/studies?order=most_suspicious&limit=1&from=2020-01-01").json
     assert "order=most_suspicious" in page["next"]
     assert client.get(page["next"]).json["studies"][0]["study_id"] == refused.study_id
@@ -51,7 +73,7 @@ def test_the_worklist_is_filtered_ordered_and_searched(ports: WebPorts, client: 
 
 @pytest.mark.parametrize(
     "query",
-    ["order=odd", "assessment=odd", "from=odd", "to=2020-13-01", "q=" + "x" * 201, "to=9999-12-31"],
+    ["order=odd", "assessment=odd", "from=odd", "to=2020-13-01", "q=anna", "search=anna", "to=9999-12-31"],
 )
 def test_filters_that_are_not_valid(client: FlaskClient, query: str) -> None:
     for address in ("/api/v1/studies", "/api/v1/studies.csv"):
@@ -177,7 +199,7 @@ def test_exports_go_on_over_pages(ports: WebPorts, client: FlaskClient, monkeypa
     monkeypatch.setattr("fractureai.web.exports._ROWS_A_LOOK", 2)
     studies = [add(ports, View("a.png"), label="x") for _ in range(5)]
     add(ports, View("a.png"), label="y")
-    rows = table(client.get("/api/v1/studies.csv?q=x&order=most_suspicious").data)
+    rows = table(client.get(f"/api/v1/studies.csv?{searched(client, 'x')}&order=most_suspicious").data)
     assert {row["study_id"] for row in rows} == {study.study_id for study in studies}
 
 

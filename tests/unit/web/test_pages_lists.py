@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import pytest
 from flask.testing import FlaskClient
@@ -45,8 +45,8 @@ class TestAsked:
             "to": "2026-03-02",
             "zone": "Asia/Tokyo",
         }
-        values |= {"q": "case 7", "order": "most_suspicious", "batch": "a" * 32}
-        asked = asked_by(values)
+        values |= {"search": "7 esac", "order": "most_suspicious", "batch": "a" * 32}
+        asked = asked_by(values, opened=lambda search: search[::-1])
         assert asked.address() == values
         assert asked.which == StudyFilter(
             batch_id="a" * 32,
@@ -72,7 +72,9 @@ class TestAsked:
         assert summer.accepted_to_s - summer.accepted_from_s == 23 * 3600
 
     @given(
-        st.dictionaries(st.sampled_from(["outcome", "region", "batch", "from", "to", "zone", "q", "order"]), st.text())
+        st.dictionaries(
+            st.sampled_from(["outcome", "region", "batch", "from", "to", "zone", "search", "order"]), st.text()
+        )
     )
     def test_odd_values_are_no_filter_and_no_error(self, values: dict[str, str]) -> None:
         asked = asked_by(values)
@@ -121,7 +123,7 @@ def ids(ports: WebPorts) -> dict[str, str]:
     ],
 )
 def test_the_worklist_answers(client: FlaskClient, ids: dict[str, str], query: str, names: list[str]) -> None:
-    text = client.get(f"/worklist?{query}").text
+    text = client.post("/worklist", data=dict(parse_qsl(query)), follow_redirects=True).text
     assert listed(text) == [ids[name] for name in names]
     if not names:
         assert "No study fits this" in text
@@ -168,7 +170,7 @@ def test_all_that_failed_in_a_batch_is_tried_again(ports: WebPorts, client: Flas
 
 def test_the_list_and_the_batch_are_downloaded_as_they_are_asked(client: FlaskClient, ids: dict[str, str]) -> None:
     query = {"outcome": "fracture", "region": "elbow", "q": "case", "from": "2001-01-01", "zone": "Asia/Tokyo"}
-    text = client.get("/worklist", query_string=query).text
+    text = client.post("/worklist", data=query, follow_redirects=True).text
     (address,) = [address for address in addresses(text) if "studies.csv" in address]
     table = client.get(address).text.splitlines()
     assert [line.split(",")[0] for line in table[1:]] == [ids["fracture"]]
@@ -194,6 +196,24 @@ def test_an_upload_that_is_on_its_way_has_a_page(client: FlaskClient) -> None:
 
 def test_what_somebody_types_is_escaped(client: FlaskClient, ids: dict[str, str]) -> None:
     hostile = '"><img src=x onerror=alert(1)>'
-    text = client.get("/worklist", query_string={"q": hostile, "zone": hostile, "region": hostile}).text
+    odd = {"q": hostile, "zone": hostile, "region": hostile}
+    text = client.post("/worklist", data=odd, follow_redirects=True).text
     assert hostile not in text
     assert "&lt;img" in text
+
+
+def test_words_that_are_searched_for_stand_in_no_address(client: FlaskClient, ids: dict[str, str]) -> None:
+    answer = client.post("/worklist", data={"q": "Third", "outcome": "fracture", "search": "of before"})
+    found = client.get(answer.location)
+    assert listed(found.text) == [ids["fracture"]]
+    assert 'value="Third"' in found.text
+    for address in [answer.location, *addresses(found.text)]:
+        assert "third" not in address.lower()
+    assert listed(client.get("/worklist?q=Third").text) != [ids["fracture"]]
+    assert client.post("/worklist", data={"q": " "}).location == "/worklist"
+
+
+@pytest.mark.parametrize("search", ["x", "gAAAA" + "A" * 95, "\u00e9" * 9, "A" * 5000])
+def test_words_that_were_not_sealed_here_are_no_search(client: FlaskClient, search: str) -> None:
+    for address in ("/worklist", "/api/v1/studies", "/api/v1/studies.csv"):
+        assert client.get(address, query_string={"search": search}).status_code == 400
