@@ -530,13 +530,10 @@ class Deployment:
     def _secret(file: Path) -> bytes:
         """The secret in a file, which is made if it is not there."""
         if not file.exists():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            fresh = file.with_suffix(f".{uuid.uuid4().hex}")
-            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
-                stream.write(secrets.token_bytes(32))
-            with contextlib.suppress(FileExistsError):  # another process was first: its key counts
-                os.link(fresh, file)
-            fresh.unlink()
+            try:
+                _make_secret(file)
+            except OSError as error:
+                raise BrokenDeployment(f"{file} is not there and cannot be made: {error.strerror}") from error
         return _secret_in(file)
 
     def warm(self, role: str) -> None:
@@ -555,6 +552,16 @@ class Deployment:
             warm_up = getattr(self.models, "warm", None)
             if warm_up:
                 warm_up()
+
+
+def _make_secret(file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    fresh = file.with_suffix(f".{uuid.uuid4().hex}")
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+        stream.write(secrets.token_bytes(32))
+    with contextlib.suppress(FileExistsError):  # another process was first: its key counts
+        os.link(fresh, file)
+    fresh.unlink()
 
 
 def _secret_in(file: Path) -> bytes:

@@ -9,7 +9,7 @@ import pytest
 
 from fractureai.bootstrap import Deployment
 from fractureai.errors import BrokenDeployment
-from fractureai.settings import Settings, StoreSettings
+from fractureai.settings import AuditGroup, Settings, StoreSettings
 from fractureai.upkeep import seal_audit
 from tests.house import House, open_house
 
@@ -55,6 +55,14 @@ def test_what_was_made_with_a_lost_secret_is_not_left_to_another(house: House, u
     assert not secret.exists()
     secret.write_bytes(kept)
     assert _secret(house.deployment.settings) == kept
+
+
+def test_a_secret_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    """As on a mount that is read only."""
+    (tmp_path / "taken").write_text("")
+    secret = tmp_path / "taken" / "audit.secret"
+    with pytest.raises(BrokenDeployment, match="cannot be made"):
+        _secret(Settings(data_dir=tmp_path / "data", audit=AuditGroup(secret_file=secret)))
 
 
 def test_a_patient_who_is_held_stays_held_without_the_secret(house: House) -> None:
