@@ -39,6 +39,7 @@ _API = (api, api_results, api_uploads, dicom_results, exports, fhir)
 _PAGES = (pages, deliveries)
 
 _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
+_CONTROL = {chr(number) for number in (*range(0x20), 0x7F)}
 _CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'self'",
@@ -90,7 +91,8 @@ def create_app(ports: WebPorts, settings: WebSettings, observing: Observing | No
     app.url_map.converters["id"] = IdConverter
     # First of all, so that what is refused has an id and is counted.
     observe(app, observing or Observing.alone())
-    app.before_request(_refuse_unreadable_queries)
+    app.before_request(_refuse_odd_hosts)
+    app.before_request(_refuse_odd_queries)
     app.before_request(_refuse_other_sites)
     if settings.proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.proxies, x_proto=settings.proxies)  # type: ignore[method-assign]
@@ -107,13 +109,21 @@ def create_app(ports: WebPorts, settings: WebSettings, observing: Observing | No
     return app
 
 
-def _refuse_unreadable_queries() -> None:
-    """Refuse queries whose raw bytes are not UTF-8; Werkzeug fails on them where they are first read."""
+def _refuse_odd_hosts() -> None:
+    """End a request for a host that is not ours or cannot be: nothing behind could make an address."""
+    if isinstance(request.routing_exception, problems.HOST_ERRORS):
+        raise request.routing_exception
+
+
+def _refuse_odd_queries() -> None:
+    """Refuse raw bytes that are no UTF-8 or no text: Werkzeug fails on them where it reads or repeats a query."""
     try:
-        request.query_string.decode()
+        is_text = not _CONTROL & set(request.query_string.decode())
     except UnicodeDecodeError:
+        is_text = False
+    if not is_text:
         drain(request)
-        raise Problem("bad_request", "What follows “?” in an address is UTF-8, best percent-encoded.") from None
+        raise Problem("bad_request", "What follows “?” in an address is UTF-8, best percent-encoded.")
 
 
 def _refuse_other_sites() -> None:

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import Flask, Response, json, make_response, render_template, request
-from werkzeug.exceptions import HTTPException, SecurityError
+from werkzeug.exceptions import BadHost, HTTPException, SecurityError
 
 from fractureai.domain.reasons import REASONS
 from fractureai.errors import BrokenDeployment, RejectedInput, TransientFailure
@@ -22,6 +22,9 @@ _RETRY_AFTER_S = {
     HTTPStatus.SERVICE_UNAVAILABLE: 5,
     HTTPStatus.INSUFFICIENT_STORAGE: 60,
 }
+HOST_ERRORS = (SecurityError, BadHost)
+"""A ``Host`` that is not trusted, or that no host can have."""
+
 API_PREFIX = ("/api/", "/dicomweb/")
 
 
@@ -175,8 +178,8 @@ def _on_rejected(error: RejectedInput) -> Response:
 
 
 def _on_http(error: HTTPException) -> Response:
-    if isinstance(error, SecurityError):
-        # An untrusted Host: no address of ours can be made for it, so there is no page either.
+    if isinstance(error, HOST_ERRORS):
+        # No address of ours can be made for such a Host, so there is no page either.
         return Response("This service does not answer to that name.\n", 400, mimetype="text/plain")
     if error.code is None or error.code < HTTPStatus.BAD_REQUEST:
         return make_response(error.get_response())

@@ -67,6 +67,24 @@ def test_a_query_in_no_utf8_is_refused(client: FlaskClient, address: str) -> Non
     assert "UTF-8" in answer.text
 
 
+@pytest.mark.parametrize("address", ["//studies", "/api/v1//studies", "/worklist"])
+@pytest.mark.parametrize("raw", ["\r", "\n", "\0", "a\rb", "\x7f"])
+def test_a_query_with_raw_line_breaks_is_refused(client: FlaskClient, address: str, raw: str) -> None:
+    """Also where it would only be led on, with the query, to the right address."""
+    answer = client.get("/", environ_overrides={"PATH_INFO": address, "QUERY_STRING": f"order={raw}"})
+    assert answer.status_code == 400
+
+
+@pytest.mark.parametrize("headers", [{"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}])
+@pytest.mark.parametrize("address", ["/predict/study", "/api/v1/uploads", "/sign-in"])
+def test_a_foreign_host_is_refused_whatever_else_is_wrong(
+    client: FlaskClient, headers: dict[str, str], address: str
+) -> None:
+    odd = {"HTTP_HOST": "evil.example", "QUERY_STRING": "\xb9"}
+    answer = client.post(address, headers=headers, environ_overrides=odd)
+    assert (answer.status_code, answer.text) == (400, "This service does not answer to that name.\n")
+
+
 @pytest.mark.parametrize("method", ["TRACE", "TRACK", "CONNECT", "DEBUG", "PROPFIND", "MOVE", "\u00c4"])
 @pytest.mark.parametrize("address", ["/", "/api/v1/studies"])
 def test_odd_methods_are_refused_and_echo_nothing(client: FlaskClient, method: str, address: str) -> None:
@@ -111,6 +129,15 @@ def test_a_foreign_host_is_refused(client: FlaskClient, host: str) -> None:
     answer = client.get("/studies", headers={"Host": host})
     assert answer.status_code == 400
     assert host not in answer.text
+
+
+@pytest.mark.parametrize("host", ["a" * 64, "a" * 64 + ".example", "..", "\xe9" * 60, ""])
+@pytest.mark.parametrize("address", ["/", "/nothing-here", "/api/v1/studies"])
+def test_a_host_that_cannot_be_is_refused_where_any_may(tmp_path: Path, host: str, address: str) -> None:
+    anywhere = open_app(open_ports(tmp_path / "web")).test_client()
+    answer = anywhere.get(address, headers={"Host": host})
+    assert answer.status_code in {200, 400, 404}
+    assert host == "" or host not in answer.text
 
 
 def test_forwarding_headers_are_not_believed(client: FlaskClient) -> None:

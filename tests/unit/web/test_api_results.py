@@ -36,7 +36,6 @@ def ids(client: FlaskClient, query: str) -> list[str]:
 def searched(client: FlaskClient, words: str) -> str:
     answer = client.post("/api/v1/searches", json={"q": words})
     assert answer.status_code == 200, answer.json
-    assert words.split()[0] not in str(answer.json)
     return f"search={answer.json['search']}"
 
 
@@ -49,7 +48,8 @@ def test_words_that_cannot_be_searched_for(client: FlaskClient, words: Any) -> N
 def test_a_search_leads_to_its_list_and_its_table(ports: WebPorts, client: FlaskClient) -> None:
     study = add(ports, View("a.png"), label="Anna")
     add(ports, View("b.png"), label="Berta")
-    found = client.post("/api/v1/searches", json={"q": "ann"}).json
+    found = client.post("/api/v1/searches", json={"q": "anna"}).json
+    assert "anna" not in str(found).lower()
     page = client.get(found["studies_url"] + "&limit=1").json
     assert [entry["study_id"] for entry in page["studies"]] == [study.study_id]
     assert [row["label"] for row in table(client.get(found["csv_url"]).data)] == ["Anna"]
