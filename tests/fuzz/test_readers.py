@@ -11,7 +11,7 @@ from tests.fuzz.hunt import hunt
 from tests.fuzz.mutation import Mutator
 from tests.fuzz.readers import READERS, Reader
 
-_EXECUTIONS = {"dicom": 250, "raster": 400, "query": 100}
+_EXECUTIONS = {"dicom": 250, "raster": 400, "query": 100, "association": 150, "request": 250}
 
 
 @pytest.fixture(autouse=True)
