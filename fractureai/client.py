@@ -130,11 +130,12 @@ def _translated(base_url: httpx.URL) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _understood() -> Iterator[None]:
-    """What is no answer of this service, such as the page of a proxy, is the address's fault, not ours."""
+    """What is no answer of this service, such as the page of a proxy: for now, or for ever, it is somebody else's."""
     try:
         yield
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise ServerRefused("the answer is not one of FractureAI; is the address right?", HTTPStatus.OK, "") from error
+        where = "the answer is not one of FractureAI; is the address right?"
+        raise TransientFailure("server_unreachable", where) from error
 
 
 class Client:

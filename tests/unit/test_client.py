@@ -211,5 +211,5 @@ def test_who_is_not_this_service_is_told_apart(body: bytes, files: list[tuple[st
             lambda: client.retry_batch("0" * 32),
             lambda: next(client.studies()),
         ):
-            with pytest.raises(ServerRefused, match="is the address right"):
+            with pytest.raises(TransientFailure, match="is the address right"):
                 ask()
