@@ -149,13 +149,19 @@ class Bucket:
         return True
 
     def confirm(self, asked: Mapping[str, str], answer: Mapping[str, Any]) -> None:
-        """Raise ``BrokenDeployment`` if the server was asked to encrypt and does not say that it did."""
+        """Raise ``BrokenDeployment`` if the server does not say that it encrypted as asked, or names another key.
+
+        A server that names no key is believed, as is one that was asked for an alias.
+        """
         wanted = asked.get("ServerSideEncryption")
         if wanted and answer.get("ServerSideEncryption") != wanted:
             raise BrokenDeployment(
                 f"the S3 server does not confirm server-side encryption ({wanted}): give it keys, or leave"
                 " FRACTUREAI_STORE__ENCRYPTION unset and encrypt its disks"
             )
+        key_id, told = asked.get("SSEKMSKeyId", ""), str(answer.get("SSEKMSKeyId") or "")
+        if key_id and told and "alias/" not in key_id and _bare(key_id) != _bare(told):
+            raise BrokenDeployment(f"the S3 server encrypted with another key ({told}) than it was asked to ({key_id})")
 
     def _own(self) -> None:
         if self._pid != os.getpid():
@@ -164,6 +170,11 @@ class Bucket:
                     self._client = _client(self.settings, self.settings.endpoint)
                     self._signer = None
                     self._pid = os.getpid()
+
+
+def _bare(key_id: str) -> str:
+    """A key's id without what an ARN puts in front of it."""
+    return key_id.rsplit("/", 1)[-1]
 
 
 def _client(settings: S3Settings, endpoint: str | None) -> Any:

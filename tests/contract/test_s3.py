@@ -32,8 +32,10 @@ class Witness(http.server.ThreadingHTTPServer):
     """Between us and the real server: passes everything on, and remembers the headers of requests.
 
     With ``confirms`` it says that the server encrypted what it was asked to, as a server with keys does; the real one
-    has none.
+    has none. ``key``: by which; by default it does not say.
     """
+
+    key = ""
 
     daemon_threads = True
 
@@ -70,6 +72,8 @@ class _Passing(http.server.BaseHTTPRequestHandler):
                 self.send_header(name, value)
         if self.server.confirms and _ENCRYPTION in headers and answer.status < 300:
             self.send_header(_ENCRYPTION, headers[_ENCRYPTION])
+            if self.server.key:
+                self.send_header(f"{_ENCRYPTION}-aws-kms-key-id", self.server.key)
         self.send_header(
             "Content-Length", str(len(data) if self.command != "HEAD" else answer.headers["Content-Length"] or 0)
         )
@@ -135,6 +139,29 @@ def test_encryption_without_keys_of_our_own(witness: Witness, bucket: str) -> No
 def test_a_server_that_does_not_encrypt_when_asked_is_refused(s3_server: S3Server, bucket: str, size: int) -> None:
     store = S3Store(s3_server.settings(bucket, encryption="AES256"))
     with pytest.raises(BrokenDeployment, match="does not confirm"):
+        store.put("sites/north/a", bytes(size))
+
+
+_ARN = "arn:aws:kms:eu-central-1:111122223333:key/0f1e"
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [("0f1e", _ARN), (_ARN, _ARN), (_ARN, "0f1e"), ("alias/north", _ARN), (f"{_ARN[:-8]}alias/n", _ARN), ("0f1e", "")],
+)
+def test_the_key_that_is_told_is_the_one_that_was_asked_for(
+    witness: Witness, bucket: str, asked: str, told: str
+) -> None:
+    witness.key = told
+    S3Store(_settings(witness, bucket, encryption="aws:kms", kms_key_id=asked)).put("sites/north/a", b"x")
+
+
+@pytest.mark.parametrize("size", [1, 9 * _MIB])
+def test_a_server_that_takes_another_key_is_refused(witness: Witness, bucket: str, size: int) -> None:
+    witness.key = _ARN
+    store = S3Store(_settings(witness, bucket, encryption="aws:kms", site_keys={"north": "2d3c"}))
+    store.put("sites/south/a", b"x")
+    with pytest.raises(BrokenDeployment, match="another key"):
         store.put("sites/north/a", bytes(size))
 
 
