@@ -311,7 +311,7 @@ def _arrived(entry: Mapping[str, Any]) -> Arrived:
 
 def _raise(answer: httpx.Response) -> None:
     sentence, code = f"HTTP {answer.status_code}", ""
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, RecursionError):
         data = answer.json()
         if isinstance(data, dict):
             sentence = str(data.get("detail") or data.get("title") or sentence)

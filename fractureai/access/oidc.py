@@ -119,7 +119,7 @@ class Provider:
         try:
             answer = self.http.post(metadata["token_endpoint"], data=form, auth=auth)
             found = answer.json()
-        except (httpx.HTTPError, ValueError) as error:
+        except (httpx.HTTPError, ValueError, RecursionError) as error:
             raise TransientFailure("provider_unavailable", type(error).__name__) from error
         if answer.is_server_error:
             raise TransientFailure("provider_unavailable", f"HTTP {answer.status_code}")
@@ -141,7 +141,7 @@ class Provider:
                 "access_token": answer.get("access_token"),
             }
             CodeIDToken(token.claims, token.header, options, params).validate(now=int(now_s), leeway=_LEEWAY_S)
-        except (JoseError, ValueError) as error:
+        except (JoseError, ValueError, RecursionError) as error:
             raise Denied(f"the ID token does not stand: {type(error).__name__}") from error
         return dict(token.claims)
 
@@ -149,7 +149,7 @@ class Provider:
         _, keys = self._discover()
         try:
             return jwt.decode(text, keys, algorithms=_ALGORITHMS)
-        except (JoseError, ValueError):
+        except (JoseError, ValueError, RecursionError):
             # The provider may have changed its keys since they were read; a forged token costs it one look more.
             _, keys = self._discover(afresh=True)
             return jwt.decode(text, keys, algorithms=_ALGORITHMS)
@@ -184,7 +184,7 @@ class Provider:
             answer = self.http.get(url, headers=headers)
             answer.raise_for_status()
             found = answer.json()
-        except (httpx.HTTPError, ValueError) as error:
+        except (httpx.HTTPError, ValueError, RecursionError) as error:
             raise TransientFailure("provider_unavailable", type(error).__name__) from error
         if not isinstance(found, dict):
             raise TransientFailure("provider_unavailable", "not a JSON object")
@@ -215,7 +215,7 @@ def _values(claims: dict[str, Any], path: str) -> set[str]:
     if isinstance(found, str):
         try:
             listed = json.loads(found) if found.startswith("[") else None
-        except ValueError:
+        except (ValueError, RecursionError):
             listed = None
         return {str(one) for one in listed} if isinstance(listed, list) else {found}
     return {one for one in found if isinstance(one, str)} if isinstance(found, list) else set()

@@ -152,7 +152,7 @@ def check(file: Path, data_dir: Path | None) -> None:
     with opened(data_dir) as deployment:
         try:
             is_ours = is_genuine(json.loads(file.read_bytes()), deployment.audit_secret)
-        except (ValueError, AttributeError):
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             is_ours = False
     if not is_ours:
         raise click.ClickException("not a certificate of this installation, or altered")

@@ -144,7 +144,7 @@ def _values(document: Any, tag: str) -> list[Any]:
 def _json(text: bytes) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # the second of brackets without end
         return None
 
 

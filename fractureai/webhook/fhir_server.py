@@ -80,7 +80,7 @@ def _diagnostics(said: bytes) -> str:
     try:
         issue = json.loads(said)["issue"][0]
         words = str(issue.get("diagnostics") or issue.get("details", {}).get("text") or issue["code"])
-    except (ValueError, LookupError, TypeError, AttributeError):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return ""
     plain = "".join(letter for letter in words if letter.isprintable())
     return f": {plain[:_MAX_WORDS]}"

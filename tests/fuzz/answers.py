@@ -108,4 +108,5 @@ def seeds() -> tuple[bytes, ...]:
         (6, 5, {"detail": "no such study", "code": "not_found"}),
         (7, 0, {"reopened": 3}),
     ]
-    return tuple(bytes(place) + json.dumps(body).encode() for *place, body in bodies)
+    endless = (bytes([asked, status]) + b"[" * 20_000 for asked in range(len(_ASKED)) for status in (0, 5))
+    return (*(bytes(place) + json.dumps(body).encode() for *place, body in bodies), *endless)

@@ -100,6 +100,8 @@ def seeds() -> tuple[bytes, ...]:
         b"\3" + json.dumps(_honest("claims") | odd).encode(),
         b"\3" + json.dumps(_honest("claims") | {"groups": '["readers"]', "acr": 1, "auth_time": 1.5}).encode(),
         b"\2" + json.dumps({"id_token": None, "access_token": ["x"]}).encode(),
+        *(bytes([number]) + b"[" * 20_000 for number in range(len(_PLACES))),
+        b"\3" + json.dumps(_honest("claims") | {"groups": "[" * 20_000}).encode(),
     )
 
 

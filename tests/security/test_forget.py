@@ -24,6 +24,14 @@ def house(tmp_path: Path) -> Iterator[House]:
         yield opened
 
 
+@pytest.mark.parametrize("text", ["", "[" * 20_000, "[]", "3", '{"studies": 1}'])
+def test_what_is_no_certificate_is_none(house: House, tmp_path: Path, text: str) -> None:
+    (tmp_path / "no.json").write_text(text)
+    code, said = house.run("patients", "check", str(tmp_path / "no.json"))
+    assert code == 1
+    assert "not a certificate of this installation" in said
+
+
 def test_one_patient_is_deleted_with_proof(house: House, tmp_path: Path) -> None:
     mine = [house.study("PID 1"), house.study("PID 1", state=WorkState.FAILED)]
     other = house.study("PID 11")
