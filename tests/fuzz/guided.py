@@ -8,7 +8,7 @@ from pathlib import Path
 
 import atheris
 
-_WATCHED = ["pydicom", "PIL", "zipfile", "werkzeug", "fractureai.imaging", "fractureai.web", "fractureai.domain"]
+_WATCHED = ["pydicom", "pynetdicom", "PIL", "zipfile", "werkzeug", "joserfc", "fractureai"]
 _TIMEOUT_S = 300  # a last resort: whoever watches from outside strikes earlier
 
 with atheris.instrument_imports(include=_WATCHED):
