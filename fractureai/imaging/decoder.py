@@ -21,7 +21,7 @@ from fractureai.domain.radiograph import Header, Radiograph
 from fractureai.errors import RejectedInput
 from fractureai.imaging import media
 from fractureai.imaging.limits import DecodeLimits
-from fractureai.imaging.process import Child, ChildDied, ChildTimedOut, raise_refusal
+from fractureai.imaging.process import NONSENSE, Child, ChildDied, ChildTimedOut, raise_refusal
 from fractureai.imaging.text import clean
 
 _decoders: weakref.WeakSet[ChildDecoder] = weakref.WeakSet()
@@ -73,8 +73,7 @@ class ChildDecoder:
         answer, pixels = self._ask("decode", path)
         try:
             return _radiograph(answer, pixels)
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            # Whoever has taken over a child writes its answers: they are as untrusted as the file.
+        except NONSENSE as error:
             self.close()
             raise RejectedInput("decoder_crashed", "its answer makes no sense") from error
 

@@ -14,7 +14,7 @@ from fractureai.domain.ports import PseudonymBook
 from fractureai.domain.pseudonyms import Pseudonyms
 from fractureai.errors import RejectedInput, TransientFailure
 from fractureai.imaging.limits import DecodeLimits
-from fractureai.imaging.process import Child, ChildDied, ChildTimedOut, raise_refusal
+from fractureai.imaging.process import NONSENSE, Child, ChildDied, ChildTimedOut, raise_refusal
 
 
 class ChildDeidentifier:
@@ -113,10 +113,10 @@ class ChildDeidentifier:
 
     @contextlib.contextmanager
     def _sense(self) -> Iterator[None]:
-        """Whoever has taken over a child writes its answers: they are as untrusted as the file."""
+        """An answer that makes none costs the child and the file."""
         try:
             yield
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        except NONSENSE as error:
             self._drop()
             raise RejectedInput("decoder_crashed", "its answer makes no sense") from error
 

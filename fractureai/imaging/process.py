@@ -34,6 +34,9 @@ _PIPE_BYTES = 1024 * 1024
 _START_TIMEOUT_S = 60.0
 _MAX_DETAIL = 200
 _MOST_ERRNO = 4096
+NONSENSE = (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
+"""What reading an answer may raise: whoever has taken over a child writes its answers, as untrusted as the file."""
+
 _PACKAGE_ROOT = Path(fractureai.__file__).resolve().parents[1]
 
 # Passed on where set: finding libraries and nothing else; above all no credentials.
@@ -172,7 +175,7 @@ class Child:
         try:
             header = json.loads(self._read(length, deadline_s))
             height, width = (int(extent) for extent in header.get("shape", (0, 0)))
-        except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        except NONSENSE as error:
             raise ChildDied("an answer that makes no sense") from error
         if min(height, width) < 0 or height * width > self._max_pixels:
             raise ChildDied("an impossible shape")

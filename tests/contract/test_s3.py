@@ -153,7 +153,9 @@ def test_the_key_that_is_told_is_the_one_that_was_asked_for(
     witness: Witness, bucket: str, asked: str, told: str
 ) -> None:
     witness.key = told
-    S3Store(_settings(witness, bucket, encryption="aws:kms", kms_key_id=asked)).put("sites/north/a", b"x")
+    store = S3Store(_settings(witness, bucket, encryption="aws:kms", kms_key_id=asked))
+    store.put("sites/north/a", b"x")
+    assert store.get("sites/north/a") == b"x"
 
 
 @pytest.mark.parametrize("size", [1, 9 * _MIB])
