@@ -1,4 +1,4 @@
-"""Compiles ``kernels.cpp`` once and loads it.
+"""Compiles the kernels beside this module once and loads them.
 
 PyTorch's and TensorFlow's CPU kernels spend most of an EfficientNet's training step in the gradient of depthwise
 convolutions. These need a C++ compiler and a CPU with AVX-512 BF16 (activations are then bf16) or with AVX2 and FMA
@@ -17,8 +17,9 @@ from pathlib import Path
 
 from fractureai.errors import BrokenDeployment
 
-_SOURCE = Path(__file__).with_name("kernels.cpp")
-_HEADER = _SOURCE.with_name("lanes.h")
+_FOLDER = Path(__file__).parent
+_SOURCES = tuple(_FOLDER / name for name in ("depthwise.cpp", "normalisation.cpp", "matrix.cpp"))
+_HEADERS = (_FOLDER / "lanes.h",)
 _FLAGS = ("-O3", "-march=native", "-fopenmp", "-shared", "-fPIC")
 # Of glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
@@ -32,12 +33,15 @@ _SIGNATURES = {
     "depthwise_of_weight": (_P, _P, _P, *(_I,) * 10),
     "norm_statistics": (_P, _L, _I, _P, _P),
     "norm_apply": (_P, _P, _L, _I, _P, _P, _I),
-    "norm_backward_sums": (_P, _P, _L, _I, _P, _P, _I, _P),
-    "norm_backward_input": (_P, _P, _P, _L, _I, _P, _P, _I, _P, _P),
+    "norm_backward_sums": (_P, _P, _P, _L, _I, _P, _P, _I, _P),
+    "norm_backward_input": (_P, _P, _P, _L, _I, _P, _P, _P),
     "excite_mean": (_P, _P, _I, _L, _I, _F),
     "excite_scale": (_P, _P, _P, _I, _L, _I),
     "excite_of_scale": (_P, _P, _P, _I, _L, _I),
     "excite_of_input": (_P, _P, _P, _P, _I, _L, _I),
+    "matrix_forward": (_P, _P, _P, _L, _I, _I),
+    "matrix_of_input": (_P, _P, _P, _L, _I, _I),
+    "matrix_of_weight": (_P, _P, _P, _L, _I, _I),
 }
 
 
@@ -90,13 +94,14 @@ def library() -> ctypes.CDLL:
     flags = (*_FLAGS, "-DFRACTUREAI_BF16") if stores_bf16() else _FLAGS
     # -march=native: a cache folder shared by machines must not hand one the other's instructions.
     told = " ".join((*flags, *sorted(cpu_flags())))
-    digest = hashlib.sha256(_SOURCE.read_bytes() + _HEADER.read_bytes() + told.encode()).hexdigest()[:16]
+    written = b"".join(path.read_bytes() for path in (*_SOURCES, *_HEADERS))
+    digest = hashlib.sha256(written + told.encode()).hexdigest()[:16]
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fractureai"
     target = folder / f"kernels-{digest}.so"
     if not target.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         scratch = target.with_suffix(f".{os.getpid()}")
-        done = subprocess.run(["g++", *flags, "-o", str(scratch), str(_SOURCE)], capture_output=True, text=True)  # noqa: S603, S607
+        done = subprocess.run(["g++", *flags, "-o", str(scratch), *map(str, _SOURCES)], capture_output=True, text=True)  # noqa: S603, S607
         if done.returncode:
             raise BrokenDeployment(f"the kernels do not compile: {done.stderr.strip()[-300:]}")
         scratch.replace(target)

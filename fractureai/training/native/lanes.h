@@ -6,6 +6,8 @@
 #include <cstring>
 
 #define INLINE static inline __attribute__((always_inline))
+// Before a short loop over registers: only when it is gone does the compiler keep them out of memory.
+#define UNROLLED _Pragma("GCC unroll 16")
 
 #ifdef FRACTUREAI_BF16
 

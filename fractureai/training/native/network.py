@@ -16,9 +16,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own custom
 
+from fractureai.training.native.kernels import stores_bf16
 from fractureai.training.native.operations import (
     DepthwiseConv,
     Normalise,
+    PointwiseConv,
     SqueezeExcite,
     activation_type,
     batch_statistics,
@@ -73,7 +75,9 @@ class Pointwise(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``(N, H, W, C)`` activation to ``(N, H, W, C')``."""
-        return F.linear(x, self.weight.to(x.dtype))
+        if stores_bf16():
+            return F.linear(x, self.weight.to(x.dtype))  # oneDNN, and AMX where there is any
+        return PointwiseConv.apply(x, self.weight)
 
 
 class Block(nn.Module):

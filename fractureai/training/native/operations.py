@@ -90,15 +90,44 @@ class Normalise(Function):
         channels = x.shape[-1]
         rows = x.numel() // channels
         sums = torch.empty(2, channels)
-        common = (rows, channels, _at(factor), _at(shift), ctx.active)
-        library().norm_backward_sums(_at(x), _at(gradient), *common, _at(sums))
+        of_x = torch.empty_like(x)
+        before = of_x if ctx.active else gradient
+        library().norm_backward_sums(
+            _at(x), _at(gradient), _at(before), rows, channels, _at(factor), _at(shift), ctx.active, _at(sums)
+        )
         of_beta = sums[0]
         of_gamma = (sums[1] - mean * of_beta) * deviation
         slope = -(factor * deviation * of_gamma / rows)
         offset = -(factor * of_beta / rows) - slope * mean
-        of_x = torch.empty_like(x)
-        library().norm_backward_input(_at(x), _at(gradient), _at(of_x), *common, _at(slope), _at(offset))
+        library().norm_backward_input(
+            _at(x), _at(before), _at(of_x), rows, channels, _at(factor), _at(slope), _at(offset)
+        )
         return of_x, of_gamma, of_beta, None, None, None
+
+
+class PointwiseConv(Function):
+    """A 1×1 convolution without bias, float32: ``(N, H, W, K)`` and ``(M, K)`` to ``(N, H, W, M)``."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        """Channels are multiples of 8."""
+        ctx.save_for_backward(x, weight)
+        out, channels = weight.shape
+        y = torch.empty(*x.shape[:-1], out)
+        library().matrix_forward(_at(x), _at(weight), _at(y), x.numel() // channels, channels, out)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Gradients of ``x`` and ``weight``."""
+        x, weight = ctx.saved_tensors
+        gradient = gradient.contiguous()
+        out, channels = weight.shape
+        rows = x.numel() // channels
+        of_x, of_weight = torch.empty_like(x), torch.empty_like(weight)
+        library().matrix_of_input(_at(gradient), _at(weight), _at(of_x), rows, channels, out)
+        library().matrix_of_weight(_at(x), _at(gradient), _at(of_weight), rows, channels, out)
+        return of_x, of_weight
 
 
 class SqueezeExcite(Function):

@@ -21,7 +21,7 @@ from fractureai.training.augment import Recipe  # noqa: E402
 from fractureai.training.batches import BalancedSource  # noqa: E402
 from fractureai.training.initial import read_initial  # noqa: E402
 from fractureai.training.native.network import BatchNorm, SharedNetwork  # noqa: E402
-from fractureai.training.native.operations import DepthwiseConv, SqueezeExcite, activation_type  # noqa: E402
+from fractureai.training.native.operations import DepthwiseConv, PointwiseConv, SqueezeExcite, activation_type  # noqa: E402
 from fractureai.training.native.shared import CHECKPOINT, export_parts, train_shared  # noqa: E402
 from fractureai.training.native.starting import start_from  # noqa: E402
 from fractureai.training.pictures import Picture, strangers  # noqa: E402
@@ -54,6 +54,21 @@ def test_depthwise_convolution(kernel: int, stride: int) -> None:
     kernels = plain_weight.t().reshape(32, 1, kernel, kernel)
     expected = functional.conv2d(padded, kernels, stride=stride, groups=32).permute(0, 2, 3, 1)
     expected.backward(gradient.float())
+    assert _far(y, expected) < ROUNDING
+    assert _far(x.grad, plain_x.grad) < ROUNDING
+    assert _far(weight.grad, plain_weight.grad) < ROUNDING
+
+
+@pytest.mark.skipif(activation_type() is not torch.float32, reason="with bf16 activations oneDNN does it")
+@pytest.mark.parametrize(("rows", "channels", "out"), [(37, 24, 144), (301, 240, 40), (50, 480, 112)])
+def test_pointwise_convolution(rows: int, channels: int, out: int) -> None:
+    x, weight = torch.randn(1, rows, 1, channels, requires_grad=True), torch.randn(out, channels, requires_grad=True)
+    y = PointwiseConv.apply(x, weight)
+    gradient = torch.randn_like(y)
+    y.backward(gradient)
+    plain_x, plain_weight = (part.detach().requires_grad_() for part in (x, weight))
+    expected = functional.linear(plain_x, plain_weight)
+    expected.backward(gradient)
     assert _far(y, expected) < ROUNDING
     assert _far(x.grad, plain_x.grad) < ROUNDING
     assert _far(weight.grad, plain_weight.grad) < ROUNDING
