@@ -28,7 +28,7 @@ from fractureai.domain import keys
 from fractureai.domain.records import Priority
 from fractureai.domain.study import Batch, SourceImage, Study
 from fractureai.domain.study_json import study_to_json
-from fractureai.embedded.redis import find_redis_server, redis_command
+from fractureai.embedded.queue_server import find_queue_server, queue_server_command
 from fractureai.embedded.service import GRACEFUL, worker_command
 from fractureai.settings import LedgerSettings, QueueGroup, Settings
 from fractureai.stages import accept
@@ -41,7 +41,7 @@ _LABELS: Labels = (
     ("workers.inference", "inference worker"),
     ("workers.reports", "reports worker"),
     ("workers.scheduler", "scheduler"),
-    ("redis-server", "redis"),
+    ("valkey-server", "redis"),
 )
 _START_TIMEOUT_S = 180.0
 _STOP_TIMEOUT_S = 40.0
@@ -215,7 +215,7 @@ def _children(folder: Path, socket: Path, workers: Sequence[Worker], environment
         own = {"FRACTUREAI_METRICS__DIR": str(folder / "metrics" / name)}
         return Child(name, command, {**environment, **own}, folder / "logs" / f"{name}.log")
 
-    children = [child("redis", redis_command(find_redis_server(), socket, folder / "redis"))]
+    children = [child("redis", queue_server_command(find_queue_server(), socket, folder / "redis"))]
     for number, worker in enumerate(workers):
         command = _command(worker.role, number)
         if worker.cores:

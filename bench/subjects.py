@@ -56,7 +56,7 @@ class Service:
         ("workers.inference", "inference worker"),
         ("workers.reports", "reports worker"),
         ("workers.scheduler", "scheduler"),
-        ("redis-server", "redis"),
+        ("valkey-server", "redis"),
         ("supervisor.supervisord", "process manager"),
         ("bin/fractureai", "command"),
     )

@@ -111,6 +111,7 @@ class QueueGroup(_Group):
     """Where ids wait for workers."""
 
     url: str = Field(default="", repr=False, description="redis://…, rediss://… or redis+socket:///path")
+    server: Path | None = Field(default=None, description="the valkey-server or redis-server that `serve` starts")
     url_file: Path | None = None
     password_file: Path | None = Field(default=None, description="what is put into the URL as its password")
     prefix: str = "fractureai:"

@@ -21,7 +21,7 @@ from typing import IO
 import httpx
 
 from fractureai.bootstrap import ROLES, Deployment
-from fractureai.embedded.redis import find_redis_server, redis_command
+from fractureai.embedded.queue_server import find_queue_server, queue_server_command
 from fractureai.embedded.supervision import Program, SupervisorClient, supervisor_config, supervisord_command
 from fractureai.errors import BrokenDeployment
 from fractureai.settings import Settings
@@ -169,7 +169,8 @@ def _programs(settings: Settings, data_dir: Path, run_dir: Path) -> list[Program
     if settings.dicom.port:
         programs.append(Program("dicom", [sys.executable, "-m", "workers.dicom"], 28, 15, environment))
     if not settings.queue.url:
-        programs.insert(0, Program("redis", redis_command(find_redis_server(), redis_socket, redis_dir), 1))
+        server = find_queue_server(settings.queue.server)
+        programs.insert(0, Program("redis", queue_server_command(server, redis_socket, redis_dir), 1))
     return programs
 
 

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from fractureai.embedded.redis import find_redis_server, redis_command
+from fractureai.embedded.queue_server import find_queue_server, queue_server_command
 from fractureai.embedded.service import gunicorn_command
 from fractureai.settings import Settings, WebGroup
 from tests import postgresql
@@ -159,7 +159,7 @@ def _children(
         return Child(name, command, surroundings, folder / "logs" / f"{name}.log")
 
     children = [
-        child("redis", redis_command(find_redis_server(), redis_socket, redis_folder), environment),
+        child("redis", queue_server_command(find_queue_server(), redis_socket, redis_folder), environment),
         child("web", gunicorn_command(settings, folder), environment),
     ]
     for number, role in enumerate(role for role in roles if role in known):

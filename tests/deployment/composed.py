@@ -19,6 +19,7 @@ from typing import Any
 
 import yaml
 
+from fractureai.embedded.queue_server import find_queue_server
 from tests.processes import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,7 +67,7 @@ class Composition:
         subprocess.run([ROOT / "deploy" / "make-secrets", self.secrets], check=True, stdout=subprocess.DEVNULL)
         programs = self.folder / "bin"
         programs.mkdir()
-        (programs / "valkey-server").symlink_to(_redis_server())
+        (programs / "valkey-server").symlink_to(find_queue_server())
         self.path = f"{programs}:{_BIN}:{os.environ['PATH']}"
         self._replaced = {
             "/run/secrets": str(self.secrets),
@@ -156,12 +157,6 @@ def _swapped(text: str, swaps: dict[str, str]) -> str:
     for before, after in swaps.items():
         text = text.replace(before, after)
     return text
-
-
-def _redis_server() -> Path:
-    from fractureai.embedded.redis import find_redis_server
-
-    return find_redis_server()
 
 
 def missing() -> str:

