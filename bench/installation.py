@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -29,7 +28,7 @@ from fractureai.domain.records import Priority
 from fractureai.domain.study import Batch, SourceImage, Study
 from fractureai.domain.study_json import study_to_json
 from fractureai.embedded.queue_server import find_queue_server, queue_server_command
-from fractureai.embedded.service import GRACEFUL, worker_command
+from fractureai.embedded.service import worker_command
 from fractureai.settings import LedgerSettings, QueueGroup, Settings
 from fractureai.stages import accept
 from fractureai.stages.artifacts import write_json
@@ -38,9 +37,9 @@ from tests.chaos.processes import Child, Keeper
 SITE = "local"
 _LABELS: Labels = (
     ("fractureai.imaging.child", "decoding child"),
-    ("workers.inference", "inference worker"),
-    ("workers.reports", "reports worker"),
-    ("workers.scheduler", "scheduler"),
+    ("worker inference", "inference worker"),
+    ("worker reports", "reports worker"),
+    ("worker scheduler", "scheduler"),
     ("valkey-server", "redis"),
 )
 _START_TIMEOUT_S = 180.0
@@ -195,7 +194,7 @@ def _end(keeper: Keeper) -> None:
 
 def _environment(settings: Settings, ledger_url: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("FRACTUREAI_")}
-    return kept | GRACEFUL | {
+    return kept | {
         "FRACTUREAI_DATA_DIR": str(settings.data_dir),
         "FRACTUREAI_MODELS_DIR": str(settings.models_dir),
         "FRACTUREAI_QUEUE__URL": settings.queue.url,
@@ -217,20 +216,11 @@ def _children(folder: Path, socket: Path, workers: Sequence[Worker], environment
 
     children = [child("redis", queue_server_command(find_queue_server(), socket, folder / "redis"))]
     for number, worker in enumerate(workers):
-        command = _command(worker.role, number)
+        command = worker_command(worker.role)
         if worker.cores:
             command = ["taskset", "--cpu-list", ",".join(map(str, worker.cores)), *command]
         children.append(child(f"{worker.role}-{number}", command))
     return children
-
-
-def _command(role: str, number: int) -> list[str]:
-    if role == "scheduler":
-        return [sys.executable, "-m", "workers.scheduler"]
-    command = worker_command(role)
-    # Two of a role on one machine need names of their own.
-    command[command.index("--hostname") + 1] = f"{role}-{number}@%h"
-    return command
 
 
 def _wait(built: Installation, workers: Sequence[Worker]) -> None:

@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,17 +75,30 @@ class Composition:
             "/run/peers.toml": str(ROOT / "deploy" / "peers.toml"),
             "/run/valkey.conf": str(self._valkey_conf()),
             "http://s3:8080": f"http://127.0.0.1:{self.ports['s3']}",
+            "https://ceph.hospital.example": f"http://127.0.0.1:{self.ports['s3']}",
             "redis://queue:6379": f"redis://127.0.0.1:{self.ports['queue']}",
             "--addr :8080": f"--addr 127.0.0.1:{self.ports['s3']}",
             "postgresql+psycopg://fractureai@postgres:5432/fractureai": self.ledger_url,
+            "postgresql+psycopg://fractureai@postgres.hospital.example:5432/fractureai?sslmode=verify-full": (
+                self.ledger_url
+            ),
             "0.0.0.0": "127.0.0.1",
         }
 
     def start(self, name: str) -> None:
+        self.launch(name, self.command(name), self.environment(name))
+
+    def start_pod(self, name: str, container: Mapping[str, Any], settings: Mapping[str, str]) -> None:
+        """A container of the Kubernetes manifests in place of the service of that name: its arguments and settings."""
+        words = [*dockerfile_words("ENTRYPOINT"), *map(str, container["args"])]
+        command = [_swapped(word, {"8000": str(self.ports["web"]), "0.0.0.0": "127.0.0.1"}) for word in words]
+        self.launch(name, command, self._around(name, settings))
+
+    def launch(self, name: str, command: list[str], environment: dict[str, str]) -> None:
         with self.log(name).open("wb") as log:
             self.processes[name] = subprocess.Popen(
-                self.command(name), env=self.environment(name), cwd=self.folder, stdin=subprocess.DEVNULL,
-                stdout=log, stderr=log, start_new_session=True,
+                command, env=environment, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                start_new_session=True,
             )  # fmt: skip
 
     def run(self, name: str, *words: str) -> subprocess.CompletedProcess[str]:
@@ -103,7 +117,9 @@ class Composition:
         return [_swapped(word.replace("$$", "$"), swaps) for word in words]
 
     def environment(self, name: str) -> dict[str, str]:
-        said = self.services[name].get("environment", {})
+        return self._around(name, self.services[name].get("environment", {}))
+
+    def _around(self, name: str, said: Mapping[str, str]) -> dict[str, str]:
         said = {key: _swapped(str(value), self._replaced) for key, value in said.items()}
         own = {"PATH": self.path, "HOME": str(self.folder), "FRACTUREAI_DATA_DIR": str(self.folder / "data" / name)}
         port = {"FRACTUREAI_METRICS__PORT": str(self.metrics[name])} if name in self.metrics else {}

@@ -85,7 +85,6 @@ def test_every_argument_is_on_what_is_locked_and_known() -> None:
 def test_what_is_argued_is_so() -> None:
     sources = [
         *(_ROOT / "fractureai").rglob("*.py"),
-        *(_ROOT / "workers").rglob("*.py"),
         *(_ROOT / "bench").rglob("*.py"),
     ]
     text = "\n".join(source.read_text() for source in sources)

@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from fractureai.domain.study import Stage
-from fractureai.embedded.service import GRACEFUL, worker_command
+from fractureai.embedded.service import worker_command
 from fractureai.tasks.app import QueueSettings, create_app
 from fractureai.tasks.pipeline import register_tasks
 from fractureai.tasks.queue import CeleryQueue
@@ -33,7 +33,6 @@ def test_a_worker_whose_parts_are_missing_takes_no_work(server: redis.Redis, tmp
     (tmp_path / "models").mkdir()
     environment = {
         **os.environ,
-        **GRACEFUL,
         "FRACTUREAI_QUEUE__URL": url,
         "FRACTUREAI_DATA_DIR": str(tmp_path),
         "FRACTUREAI_MODELS_DIR": str(tmp_path / "models"),
