@@ -14,6 +14,7 @@ from fractureai.errors import AT_FAULT, AWAY, BrokenDeployment, RejectedInput, T
 _COMMANDS = {
     "serve": Lazy("fractureai.commands.serve", "serve", "Start everything on this machine."),
     "worker": Lazy("fractureai.commands.worker", "worker", "Start one worker, to scale by role and machine."),
+    "status": Lazy("fractureai.commands.status", "status", "Show what runs, what waits and what is broken."),
     "analyze": Lazy("fractureai.commands.analyze", "analyze", "Read files here and now, without a service."),
     "submit": Lazy("fractureai.commands.submit", "submit", "Send files to a running service."),
     "watch": Lazy("fractureai.commands.watch", "watch", "Take what others put into a folder."),

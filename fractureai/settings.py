@@ -417,7 +417,12 @@ class Settings(BaseSettings):
     @property
     def ledger_url(self) -> str:
         """SQLAlchemy URL of the ledger."""
-        return self.ledger.url or f"sqlite:///{(self.data_dir / 'ledger.sqlite').resolve()}"
+        return self.ledger.url or f"sqlite:///{self.ledger_file.resolve()}"
+
+    @property
+    def ledger_file(self) -> Path:
+        """The ledger on SQLite, where no other is set."""
+        return self.data_dir / "ledger.sqlite"
 
 
 def load_settings(**overrides: object) -> Settings:

@@ -23,6 +23,7 @@ import httpx
 from fractureai.bootstrap import Deployment
 from fractureai.embedded import guardian
 from fractureai.embedded.queue_server import find_queue_server, queue_server_command
+from fractureai.embedded.running import announced
 from fractureai.embedded.supervision import Program, SupervisorClient, supervisor_config
 from fractureai.errors import BrokenDeployment
 from fractureai.settings import Settings
@@ -33,6 +34,7 @@ _START_TIMEOUT_S = 120.0
 _STOP_TIMEOUT_S = guardian.STOPPED_WITHIN_S + 20.0
 _LOG_TAIL_LINES = 25
 _SILENT_S = SILENT_S
+_SOCKET = "redis.sock"
 _BEATING = ("inference", "reports", "intake", "scheduler")
 """The programs that write heartbeats."""
 _FRACTUREAI = (sys.executable, "-P", "-m", "fractureai")
@@ -108,8 +110,9 @@ def embedded_service(settings: Settings, *, scratch: Sequence[Path] = ()) -> Ite
             process = _start(config_file, output, lock, (run_dir, *scratch))
         service = RunningService(_url(settings), data_dir, SupervisorClient(run_dir), run_dir / "pulse", logged_before)
         try:
-            _wait_until_ready(service, process)
-            yield service
+            with announced(data_dir, queue_url=_queue_url(settings, run_dir)):
+                _wait_until_ready(service, process)
+                yield service
         finally:
             _stop(process)
 
@@ -162,7 +165,6 @@ def restart_what_stands_still(service: RunningService) -> list[str]:
 def _programs(settings: Settings, data_dir: Path, run_dir: Path) -> list[Program]:
     redis_dir = data_dir / "redis"
     redis_dir.mkdir(exist_ok=True, mode=0o700)
-    redis_socket = run_dir / "redis.sock"
     pulse_dir = run_dir / "pulse"
     pulse_dir.mkdir(exist_ok=True)
     for name in _BEATING:
@@ -170,7 +172,7 @@ def _programs(settings: Settings, data_dir: Path, run_dir: Path) -> list[Program
         beat(pulse_dir / name, ahead_s=_START_TIMEOUT_S)
     environment = {
         "FRACTUREAI_DATA_DIR": str(data_dir),
-        "FRACTUREAI_QUEUE__URL": settings.queue.url or f"redis+socket://{redis_socket}",
+        "FRACTUREAI_QUEUE__URL": _queue_url(settings, run_dir),
         "FRACTUREAI_LOG_FORMAT": settings.log_format,
         "FRACTUREAI_LOG_LEVEL": settings.log_level,
         "FRACTUREAI_SITE": settings.site,
@@ -205,8 +207,14 @@ def _programs(settings: Settings, data_dir: Path, run_dir: Path) -> list[Program
         programs.append(Program("dicom", [*_FRACTUREAI, "dicom", "listen"], 15, environment))
     if not settings.queue.url:
         server = find_queue_server(settings.queue.server)
-        programs.insert(0, Program("redis", queue_server_command(server, redis_socket, redis_dir), foundation=True))
+        programs.insert(
+            0, Program("redis", queue_server_command(server, run_dir / _SOCKET, redis_dir), foundation=True)
+        )
     return programs
+
+
+def _queue_url(settings: Settings, run_dir: Path) -> str:
+    return settings.queue.url or f"redis+socket://{run_dir / _SOCKET}"
 
 
 def gunicorn_command(settings: Settings, run_dir: Path) -> list[str]:

@@ -19,6 +19,7 @@ from fractureai.settings import Settings, load_settings
 _LOG = logging.getLogger(__name__)
 
 _BEAT_EVERY_S = 10.0
+_LOOK_EVERY_S = 0.5
 _MOST_OF_A_ROLE = 1000
 _HELD: list[socket.socket] = []
 
@@ -57,12 +58,13 @@ def keep_beating(built: Deployment, name: str, role: str, well: Callable[[], boo
 
     def beat() -> None:
         while True:
-            if well():
+            alive = well()
+            if alive:
                 try:
                     built.heartbeats.beat(name, role, software=built.software_version)
                 except TransientFailure as failure:
                     _LOG.debug("no heartbeat: %s", failure)
-            if stop.wait(_BEAT_EVERY_S):
+            if stop.wait(_BEAT_EVERY_S if alive else _LOOK_EVERY_S):
                 return
 
     thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
