@@ -22,6 +22,7 @@ import yaml
 
 from fractureai.embedded.queue_server import find_queue_server
 from tests.processes import free_port
+from tests.reaper import MARK
 
 ROOT = Path(__file__).resolve().parents[2]
 APPLICATION = ("web", "inference", "reports", "intake", "delivery", "scheduler")
@@ -123,6 +124,7 @@ class Composition:
         said = {key: _swapped(str(value), self._replaced) for key, value in said.items()}
         own = {"PATH": self.path, "HOME": str(self.folder), "FRACTUREAI_DATA_DIR": str(self.folder / "data" / name)}
         port = {"FRACTUREAI_METRICS__PORT": str(self.metrics[name])} if name in self.metrics else {}
+        own[MARK] = os.environ[MARK]
         return {**own, **said, **port, "MALLOC_ARENA_MAX": "2", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
     def serves(self, name: str) -> bool:
@@ -154,14 +156,11 @@ class Composition:
                 process.wait()
 
     def _valkey_conf(self) -> Path:
-        """The file itself, but for what is the container's own: its address, its port and its volume."""
-        data = self.folder / "volumes" / "queue"
-        data.mkdir(parents=True)
+        """The file itself, but for what is the container's own: its address and its port."""
         text = (ROOT / "deploy" / "valkey.conf").read_text()
         swaps = {
             "bind * -::*": "bind 127.0.0.1",
             "port 6379": f"port {self.ports['queue']}",
-            "dir /data": f"dir {data}",
         }
         assert all(text.count(line) == 1 for line in swaps)
         file = self.folder / "valkey.conf"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,8 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests import postgresql
 from tests.bad_files import phantom_dicom
-from tests.deployment.composed import APPLICATION, Composition, missing
+from tests.deployment.composed import APPLICATION, Composition
 from tests.deployment.kubernetes import BASE, OVERLAY, all_links, containers, settings_of
 from tests.integration.waiting import until
 
@@ -25,32 +23,6 @@ _LABELS = {
     "outcome", "region", "assessment", "code", "stage", "result", "method", "route", "status", "le", "queue",
     "component", "implementation", "version", "major", "minor", "patchlevel", "generation",
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composition]:
-    """The queue, PostgreSQL and S3, migrated; no process of the application yet."""
-    reason = missing() or postgresql.missing()
-    if reason:
-        pytest.skip(reason)
-    with postgresql.running() as ledger_url:
-        composition = Composition(tmp_path_factory.mktemp("composed"), ledger_url)
-        try:
-            for name in ("queue", "s3"):
-                composition.start(name)
-                until(lambda name=name: composition.serves(name), timeout_s=100)
-            migrated = composition.run("migrate")
-            assert (migrated.returncode, migrated.stderr) == (0, ""), migrated.stderr
-            assert migrated.stdout == "The bucket was made. Ledger and store are ready.\n"
-            yield composition
-        finally:
-            composition.kill()
-
-
-@pytest.fixture(scope="module")
-def key(running: Composition) -> str:
-    """Made before the web, which does not start as long as nobody could sign in."""
-    return running.run("scheduler", "keys", "create", "ward", "--scope", "submit", "--scope", "read").stdout.strip()
 
 
 def test_a_study_goes_through_what_compose_starts(running: Composition, key: str) -> None:
