@@ -67,5 +67,7 @@ def queue_server_command(binary: Path, socket: Path, folder: Path) -> list[str]:
         "maxmemory-policy": "noeviction",
         "daemonize": "no",
         "loglevel": "warning",
+        # Its own title would write over the environment, by which supervisors and tests know what they have started.
+        "set-proc-title": "no",
     }
     return [str(binary), *(word for name, value in options.items() for word in (f"--{name}", value))]

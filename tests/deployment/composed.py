@@ -5,6 +5,7 @@ What a container engine would do is done by replacing text: paths that are mount
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -144,16 +145,20 @@ class Composition:
         return self.folder / f"{name}.log"
 
     def stop(self, names: tuple[str, ...], *, grace_s: float) -> dict[str, int]:
-        """As ``docker compose stop`` does; how each ended."""
+        """As ``docker compose stop`` does, with all that is left in each container; how each ended."""
         for name in names:
             self.processes[name].terminate()
-        return {name: self.processes[name].wait(grace_s) for name in names}
+        ended = {name: self.processes[name].wait(grace_s) for name in names}
+        for name in names:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.processes[name].pid, signal.SIGKILL)
+        return ended
 
     def kill(self) -> None:
         for process in self.processes.values():
-            if process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            process.wait()
 
     def _valkey_conf(self) -> Path:
         """The file itself, but for what is the container's own: its address and its port."""
@@ -164,7 +169,8 @@ class Composition:
         }
         assert all(text.count(line) == 1 for line in swaps)
         file = self.folder / "valkey.conf"
-        file.write_text(_swapped(text, swaps))
+        # A title of its own would write over the environment, by which the run knows what it has started.
+        file.write_text(_swapped(text, swaps) + "set-proc-title no\n")
         return file
 
 

@@ -38,7 +38,8 @@ class Machine:
         self.ports = {"8000": free_port(), "11112": free_port(), "6379": free_port()}
         self.queue_data = folder / "queue"
         self.queue_data.mkdir()
-        (folder / "valkey.conf").write_text(self._here((units.ROOT / "deploy" / "valkey.conf").read_text()))
+        text = self._here((units.ROOT / "deploy" / "valkey.conf").read_text())
+        (folder / "valkey.conf").write_text(text + "set-proc-title no\n")
 
     def start(self, unit: str) -> None:
         environment = self.environment(unit)
