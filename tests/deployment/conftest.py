@@ -9,6 +9,7 @@ import pytest
 from tests import postgresql
 from tests.deployment.composed import Composition, missing
 from tests.integration.waiting import until
+from tests.small_models import small_models
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +30,13 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composition]:
             yield composition
         finally:
             composition.kill()
+
+
+@pytest.fixture(scope="session")
+def few_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The setting that makes a worker start in a second, where only its start is looked at."""
+    folder = small_models(tmp_path_factory.mktemp("models"), "region", "fracture-hand")
+    return {"FRACTUREAI_MODELS_DIR": str(folder)}
 
 
 @pytest.fixture(scope="session")

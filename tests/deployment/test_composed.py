@@ -76,9 +76,11 @@ def test_a_study_goes_through_what_compose_starts(running: Composition, key: str
 
 
 @pytest.mark.usefixtures("key")
-def test_every_pod_starts_with_its_settings_and_with_service_links(running: Composition) -> None:
+def test_every_pod_starts_with_its_settings_and_with_service_links(
+    running: Composition, few_models: dict[str, str]
+) -> None:
     """Links are off in the manifests; where they are on all the same, or for a Service of another's, nothing fails."""
-    settings = {**settings_of(BASE), **settings_of(OVERLAY), **all_links()}
+    settings = {**settings_of(BASE), **settings_of(OVERLAY), **all_links(), **few_models}
     # The small S3 server of these tests cannot encrypt, and what it does not confirm is refused.
     del settings["FRACTUREAI_STORE__ENCRYPTION"]
     pods = {name: container for name, container in containers().items() if name in APPLICATION}

@@ -32,8 +32,9 @@ _UNITS = sorted(path.name for path in units.SYSTEMD.glob("*.service"))
 class Machine:
     """Runs units on the servers of a :class:`Composition`: what stands for the hospital's own is replaced."""
 
-    def __init__(self, running: Composition, folder: Path) -> None:
+    def __init__(self, running: Composition, folder: Path, more: dict[str, str]) -> None:
         self.running = running
+        self.more = more
         self.folder = folder
         self.ports = {"8000": free_port(), "11112": free_port(), "6379": free_port()}
         self.queue_data = folder / "queue"
@@ -63,7 +64,7 @@ class Machine:
         kept = {name: self.running.environment("web")[name] for name in ("PATH", "HOME", "FRACTUREAI_TEST_RUN")}
         # Metrics of the web only, at a port of the test; the units of one machine have one each.
         port = {"FRACTUREAI_METRICS__PORT": str(free_port())} if "FRACTUREAI_METRICS__PORT" in told else {}
-        return {**kept, "CREDENTIALS_DIRECTORY": str(self.running.secrets), **told, **port}
+        return {**kept, "CREDENTIALS_DIRECTORY": str(self.running.secrets), **told, **port, **self.more}
 
     def _here(self, text: str) -> str:
         swaps = {
@@ -82,8 +83,8 @@ class Machine:
 
 
 @pytest.fixture
-def machine(running: Composition, tmp_path: Path) -> Iterator[Machine]:
-    made = Machine(running, tmp_path)
+def machine(running: Composition, few_models: dict[str, str], tmp_path: Path) -> Iterator[Machine]:
+    made = Machine(running, tmp_path, few_models)
     yield made
     started = [name for name in running.processes if name.startswith("fractureai")]
     running.stop(tuple(started), grace_s=60)
