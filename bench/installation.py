@@ -29,6 +29,7 @@ from fractureai.domain.study import Batch, SourceImage, Study
 from fractureai.domain.study_json import study_to_json
 from fractureai.embedded.queue_server import find_queue_server, queue_server_command
 from fractureai.embedded.service import worker_command
+from fractureai.errors import TransientFailure
 from fractureai.settings import LedgerSettings, QueueGroup, Settings
 from fractureai.stages import accept
 from fractureai.stages.artifacts import write_json
@@ -135,6 +136,11 @@ class Installation:
                 pss[label] += pss_bytes
         return {label: {"rss": round(rss[label] / 1e6, 1), "pss": round(pss[label] / 1e6, 1)} for label in sorted(rss)}
 
+    def node_names(self, role: str) -> list[str]:
+        """Celery's names of the workers of a role, in their order here."""
+        names = {each.pid: each.name for each in self.deployment.heartbeats.seen()}
+        return [names[child.process.pid] for child in self.keeper.named(f"{role}-") if child.process]
+
     def restarts(self) -> int:
         """How often one ended and was started again."""
         return sum(each.starts - 1 for each in self.keeper.children)
@@ -224,15 +230,17 @@ def _children(folder: Path, socket: Path, workers: Sequence[Worker], environment
 
 
 def _wait(built: Installation, workers: Sequence[Worker]) -> None:
-    """Until every worker that takes messages has asked Redis for one."""
+    """Until every process beats, and every worker that takes messages has asked Redis for one."""
     expected = sum(worker.role != "scheduler" for worker in workers)
+    started = {child.process.pid for child in built.keeper.children[1:] if child.process}
     deadline_s = time.monotonic() + _START_TIMEOUT_S
     while time.monotonic() < deadline_s:
         try:
             with built.redis() as client:
-                if client.info("clients")["blocked_clients"] >= expected:
-                    return
-        except redis.RedisError:
+                listening = client.info("clients")["blocked_clients"] >= expected
+            if listening and started <= {each.pid for each in built.deployment.heartbeats.seen()}:
+                return
+        except (redis.RedisError, TransientFailure):
             pass
         time.sleep(0.2)
     logs = "\n".join(file.read_text(errors="replace")[-1500:] for file in sorted((built.folder / "logs").iterdir()))

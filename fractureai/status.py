@@ -20,7 +20,7 @@ FRESH_S = 45.0
 """A process is alive if its last heartbeat is not older; one is written every ten seconds."""
 
 _DAY_S = 86400.0
-_NOBODY = "0" * 32
+_NO_BATCH = "0" * 32
 _MOST_DELIVERIES = 1000
 _MOST_FAILURES = 5
 _DEGRADED = 1
@@ -52,7 +52,7 @@ class Status:
     depths, work:
         ``None`` if queue or ledger is away.
     deliveries_waiting, deliveries_failed:
-        Results on their way to receivers; those that are not tried again unless somebody wants it.
+        Results on their way to receivers; those that failed for good and are only retried by hand.
     """
 
     at_s: float
@@ -67,7 +67,7 @@ class Status:
 
     @property
     def problems(self) -> list[str]:
-        """What somebody should look at, in one sentence each."""
+        """What needs attention, one sentence each."""
         found = [f"{name}: {state}" for name, state in self.parts.items() if state != "ok"]
         found += [
             f"{each.name} has been silent for {each.age_s:.0f} s." for each in self.processes if each.age_s > FRESH_S
@@ -138,7 +138,7 @@ def look(built: Deployment) -> Status:
     with _asking(status, "store"):
         if built.settings.store.kind == "local" and not built.settings.store_path.is_dir():
             raise BrokenDeployment(f"There is no folder {built.settings.store_path}.")
-        built.bare_store.size_bytes(keys.batch_json(built.settings.site, _NOBODY))
+        built.bare_store.size_bytes(keys.batch_json(built.settings.site, _NO_BATCH))
     with _asking(status, "models"):
         built.models.check()
     return status

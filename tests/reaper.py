@@ -16,7 +16,8 @@ import uuid
 from pathlib import Path
 from typing import IO
 
-MARK = "FRACTUREAI_TEST_RUN"
+MARK = "FAI_TEST_RUN"
+"""No setting's name: tests that start processes without this machine's settings keep it."""
 _KILLED_WITHIN_S = 20.0
 
 
@@ -28,7 +29,7 @@ def watch_over_this_run() -> IO[bytes]:
     reaper = subprocess.Popen([*command, mark], stdin=subprocess.PIPE, start_new_session=True)
     os.environ[MARK] = mark
     assert reaper.stdin is not None
-    # Nobody waits for it: it outlives the run that it watches.
+    # It outlives the run that it watches, so there is no wait for it.
     reaper.returncode = 0
     return reaper.stdin
 

@@ -92,12 +92,15 @@ class SeenProcess:
     ----------
     name:
         Its own in the installation, e.g. ``inference-1@host``.
+    pid:
+        On its own machine or in its own container.
     age_s:
         Seconds since its last heartbeat.
     """
 
     name: str
     role: str
+    pid: int
     software: str
     age_s: float
 

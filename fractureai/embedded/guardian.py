@@ -1,4 +1,4 @@
-"""Stands between a command and its supervisord: when the command is gone, so is everything it started.
+"""Process between a command and its supervisord: ends everything when the command is gone.
 
 ``python -m fractureai.embedded.guardian CONFIG [FOLDER...]``. Standard input is a pipe whose other end the command
 holds. At its end, because the command closed it or was killed, supervisord is told to stop its programs in order, what
@@ -54,7 +54,7 @@ def main() -> int:
 
 
 class _Told:
-    """Whether the command is gone, or somebody said stop."""
+    """Stop condition: the command is gone, or a signal came."""
 
     def __init__(self) -> None:
         self._by_signal = False

@@ -80,7 +80,7 @@ def supervisor_config(programs: Sequence[Program], *, run_dir: Path, log_dir: Pa
 
 def supervisord_command(config_file: Path) -> list[str]:
     """How supervisord is started in the foreground."""
-    return [sys.executable, "-m", "supervisor.supervisord", "--nodaemon", "--configuration", str(config_file)]
+    return [sys.executable, "-P", "-m", "supervisor.supervisord", "--nodaemon", "--configuration", str(config_file)]
 
 
 class SupervisorClient:

@@ -77,6 +77,7 @@ def _listen(built: Deployment, role: str, name: str, meters: Meters) -> None:
     def keep_our_logs(**_: Any) -> None:
         """Celery leaves the logs alone if this signal has a receiver."""
 
+    main = os.getpid()
     # Shared with the children, which are forks.
     warmed = mmap.mmap(-1, 1)
     signal.signal(_NO_USE, lambda *_: watchdog.end_family(CANNOT_WORK))
@@ -89,7 +90,8 @@ def _listen(built: Deployment, role: str, name: str, meters: Meters) -> None:
             # The main process may hold a message by now; nobody has leased its study, so it is soon sent again.
             known = isinstance(error, BrokenDeployment)
             _LOG.critical("this worker cannot work and takes no work: %s", error, exc_info=not known)
-            os.kill(os.getppid(), _NO_USE)
+            if os.getppid() == main:
+                os.kill(main, _NO_USE)
             time.sleep(_PAUSE_S)
             os._exit(CANNOT_WORK)
         warmed[0] = 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -24,11 +25,10 @@ class Heartbeats:
         self._prefix = f"{prefix}process:"
 
     def beat(self, name: str, role: str, *, software: str) -> None:
-        """Write that a process is alive; ``name`` is its own, ``role`` what it does."""
+        """Write that this process is alive; ``name`` is its own, ``role`` what it does."""
+        told = json.dumps({"role": role, "pid": os.getpid(), "software": software})
         with self._client() as client:
-            client.execute_command(
-                "PSETEX", self._prefix + name, _KEPT_MS, json.dumps({"role": role, "software": software})
-            )
+            client.execute_command("PSETEX", self._prefix + name, _KEPT_MS, told)
 
     def end(self, name: str) -> None:
         """Forget a process that ends as it should."""
@@ -47,7 +47,8 @@ class Heartbeats:
         try:
             told = json.loads(text)
             name = key.decode().removeprefix(self._prefix)
-            return SeenProcess(name, str(told["role"]), str(told["software"]), (_KEPT_MS - int(left_ms)) / 1000)
+            age_s = (_KEPT_MS - int(left_ms)) / 1000
+            return SeenProcess(name, str(told["role"]), int(told["pid"]), str(told["software"]), age_s)
         except (TypeError, ValueError, KeyError):  # it ended between the questions, or is none of ours
             return None
 

@@ -114,7 +114,7 @@ def watch(
             # A service that starts waits for the first beat.
             time.sleep(every_s if ready() else min(every_s, _FIRST_BEAT_S))
             if judge.stands_still(look(), time.monotonic()):
-                _LOG.critical("this worker stands still while work waits for it; it is ended, to be restarted")
+                _LOG.critical("this worker is stalled while work waits for it; it ends, to be restarted")
                 end_family()
 
     thread = threading.Thread(target=keep_looking, name="watchdog", daemon=True)

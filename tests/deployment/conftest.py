@@ -41,5 +41,5 @@ def few_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def key(running: Composition) -> str:
-    """Made before the web, which does not start as long as nobody could sign in."""
+    """Made before the web, which does not start before a key or an account exists."""
     return running.run("scheduler", "keys", "create", "ward", "--scope", "submit", "--scope", "read").stdout.strip()

@@ -21,6 +21,7 @@ from tests.deployment import units
 from tests.deployment.composed import Composition
 from tests.integration.waiting import until
 from tests.processes import free_port
+from tests.reaper import MARK
 from tests.security.test_syslog_tls import certificate
 
 pytestmark = [pytest.mark.xdist_group("deployment"), pytest.mark.timeout(300)]
@@ -30,7 +31,7 @@ _UNITS = sorted(path.name for path in units.SYSTEMD.glob("*.service"))
 
 
 class Machine:
-    """Runs units on the servers of a :class:`Composition`: what stands for the hospital's own is replaced."""
+    """Runs units on the servers of a :class:`Composition`: placeholders for the hospital's own are replaced."""
 
     def __init__(self, running: Composition, folder: Path, more: dict[str, str]) -> None:
         self.running = running
@@ -61,7 +62,7 @@ class Machine:
 
     def environment(self, unit: str) -> dict[str, str]:
         told = {name: self._here(value) for name, value in units.environment(unit).items()}
-        kept = {name: self.running.environment("web")[name] for name in ("PATH", "HOME", "FRACTUREAI_TEST_RUN")}
+        kept = {name: self.running.environment("web")[name] for name in ("PATH", "HOME", MARK)}
         # Metrics of the web only, at a port of the test; the units of one machine have one each.
         port = {"FRACTUREAI_METRICS__PORT": str(free_port())} if "FRACTUREAI_METRICS__PORT" in told else {}
         return {**kept, "CREDENTIALS_DIRECTORY": str(self.running.secrets), **told, **port, **self.more}
@@ -113,7 +114,7 @@ def test_the_page_leads_to_an_installation_that_is_well(machine: Machine) -> Non
     key = done.stdout.strip()
     url = f"http://127.0.0.1:{machine.ports['8000']}"
     until(lambda: _is_ready(url), timeout_s=100)
-    # As the proxy asks for somebody else.
+    # As the proxy asks for a client.
     passed = {"Host": "fractureai.hospital.example", "X-Forwarded-For": "192.0.2.7", "X-Forwarded-Proto": "https"}
     answer = httpx.get(f"{url}/api/v1/studies", headers={**passed, "Authorization": f"Bearer {key}"}, trust_env=False)
     assert answer.status_code == 200, answer.text
@@ -203,7 +204,7 @@ def test_nginx_takes_the_proxys_configuration(tmp_path: Path) -> None:
     assert "[warn]" not in done.stderr
 
 
-def test_secrets_are_readable_for_the_group_that_is_named_and_nobody_else(tmp_path: Path) -> None:
+def test_secrets_are_readable_only_for_the_group_that_is_named(tmp_path: Path) -> None:
     group = subprocess.run(["id", "-gn"], capture_output=True, text=True, check=True).stdout.strip()
     folder = tmp_path / "secrets"
     for _ in range(2):

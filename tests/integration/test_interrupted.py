@@ -39,6 +39,8 @@ def _start(words: list[str], models: Path, temporary: Path) -> subprocess.Popen[
     return subprocess.Popen(
         [*_COMMAND, *words], env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         stdin=subprocess.DEVNULL, cwd=temporary, start_new_session=True,
+        # A run under nohup ignores it, and so would the command.
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )  # fmt: skip
 
 
