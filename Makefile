@@ -1,7 +1,7 @@
-# Everything a developer or a curious hospital needs; needs Python 3.11 or 3.12 and nothing else.
-# The first that runs and fits: a command may be there without a Python behind it (pyenv's shims).
-FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))
-PYTHON ?= $(shell for python in python3.12 python3.11 python3; do \
+# Everything a developer or a curious hospital needs; needs Python 3.11 to 3.14 and nothing else.
+# The newest that runs and fits: a command may be there without a Python behind it (pyenv's shims).
+FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))
+PYTHON ?= $(shell for python in python3.14 python3.13 python3.12 python3.11 python3; do \
   $$python -c '$(FITS)' 2>/dev/null && echo $$python && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
@@ -58,7 +58,7 @@ clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 $(VENV)/bin/python:
-	@$(or $(PYTHON),false) -c '$(FITS)' || { echo "Python 3.11 or 3.12 is needed; set PYTHON=..." >&2; exit 1; }
+	@$(or $(PYTHON),false) -c '$(FITS)' || { echo "Python 3.11 to 3.14 is needed; set PYTHON=..." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
 # Locked and hashed packages, then this project itself from the working tree.

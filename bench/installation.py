@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -28,8 +27,9 @@ from fractureai.domain import keys
 from fractureai.domain.records import Priority
 from fractureai.domain.study import Batch, SourceImage, Study
 from fractureai.domain.study_json import study_to_json
-from fractureai.embedded.redis import find_redis_server, redis_command
-from fractureai.embedded.service import GRACEFUL, worker_command
+from fractureai.embedded.queue_server import find_queue_server, queue_server_command
+from fractureai.embedded.service import worker_command
+from fractureai.errors import TransientFailure
 from fractureai.settings import LedgerSettings, QueueGroup, Settings
 from fractureai.stages import accept
 from fractureai.stages.artifacts import write_json
@@ -38,10 +38,10 @@ from tests.chaos.processes import Child, Keeper
 SITE = "local"
 _LABELS: Labels = (
     ("fractureai.imaging.child", "decoding child"),
-    ("workers.inference", "inference worker"),
-    ("workers.reports", "reports worker"),
-    ("workers.scheduler", "scheduler"),
-    ("redis-server", "redis"),
+    ("worker inference", "inference worker"),
+    ("worker reports", "reports worker"),
+    ("worker scheduler", "scheduler"),
+    ("valkey-server", "redis"),
 )
 _START_TIMEOUT_S = 180.0
 _STOP_TIMEOUT_S = 40.0
@@ -136,6 +136,11 @@ class Installation:
                 pss[label] += pss_bytes
         return {label: {"rss": round(rss[label] / 1e6, 1), "pss": round(pss[label] / 1e6, 1)} for label in sorted(rss)}
 
+    def node_names(self, role: str) -> list[str]:
+        """Celery's names of the workers of a role, in their order here."""
+        names = {each.pid: each.name for each in self.deployment.heartbeats.seen()}
+        return [names[child.process.pid] for child in self.keeper.named(f"{role}-") if child.process]
+
     def restarts(self) -> int:
         """How often one ended and was started again."""
         return sum(each.starts - 1 for each in self.keeper.children)
@@ -195,7 +200,7 @@ def _end(keeper: Keeper) -> None:
 
 def _environment(settings: Settings, ledger_url: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("FRACTUREAI_")}
-    return kept | GRACEFUL | {
+    return kept | {
         "FRACTUREAI_DATA_DIR": str(settings.data_dir),
         "FRACTUREAI_MODELS_DIR": str(settings.models_dir),
         "FRACTUREAI_QUEUE__URL": settings.queue.url,
@@ -215,34 +220,27 @@ def _children(folder: Path, socket: Path, workers: Sequence[Worker], environment
         own = {"FRACTUREAI_METRICS__DIR": str(folder / "metrics" / name)}
         return Child(name, command, {**environment, **own}, folder / "logs" / f"{name}.log")
 
-    children = [child("redis", redis_command(find_redis_server(), socket, folder / "redis"))]
+    children = [child("redis", queue_server_command(find_queue_server(), socket, folder / "redis"))]
     for number, worker in enumerate(workers):
-        command = _command(worker.role, number)
+        command = worker_command(worker.role)
         if worker.cores:
             command = ["taskset", "--cpu-list", ",".join(map(str, worker.cores)), *command]
         children.append(child(f"{worker.role}-{number}", command))
     return children
 
 
-def _command(role: str, number: int) -> list[str]:
-    if role == "scheduler":
-        return [sys.executable, "-m", "workers.scheduler"]
-    command = worker_command(role)
-    # Two of a role on one machine need names of their own.
-    command[command.index("--hostname") + 1] = f"{role}-{number}@%h"
-    return command
-
-
 def _wait(built: Installation, workers: Sequence[Worker]) -> None:
-    """Until every worker that takes messages has asked Redis for one."""
+    """Until every process beats, and every worker that takes messages has asked Redis for one."""
     expected = sum(worker.role != "scheduler" for worker in workers)
+    started = {child.process.pid for child in built.keeper.children[1:] if child.process}
     deadline_s = time.monotonic() + _START_TIMEOUT_S
     while time.monotonic() < deadline_s:
         try:
             with built.redis() as client:
-                if client.info("clients")["blocked_clients"] >= expected:
-                    return
-        except redis.RedisError:
+                listening = client.info("clients")["blocked_clients"] >= expected
+            if listening and started <= {each.pid for each in built.deployment.heartbeats.seen()}:
+                return
+        except (redis.RedisError, TransientFailure):
             pass
         time.sleep(0.2)
     logs = "\n".join(file.read_text(errors="replace")[-1500:] for file in sorted((built.folder / "logs").iterdir()))

@@ -53,10 +53,10 @@ class Service:
     labels: Labels = (
         ("fractureai.imaging.child", "decoding child"),
         ("gunicorn", "web"),
-        ("workers.inference", "inference worker"),
-        ("workers.reports", "reports worker"),
-        ("workers.scheduler", "scheduler"),
-        ("redis-server", "redis"),
+        ("worker inference", "inference worker"),
+        ("worker reports", "reports worker"),
+        ("worker scheduler", "scheduler"),
+        ("valkey-server", "redis"),
         ("supervisor.supervisord", "process manager"),
         ("bin/fractureai", "command"),
     )

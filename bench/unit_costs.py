@@ -29,7 +29,7 @@ from bench.__main__ import open_scope
 from fractureai.bootstrap import Deployment
 from fractureai.domain import keys
 from fractureai.domain.study import SourceImage, Stage, Study, WorkState
-from fractureai.embedded.redis import find_redis_server
+from fractureai.embedded.queue_server import find_queue_server
 from fractureai.settings import load_settings
 from fractureai.stages import accept, classify, detect, explain, report
 from fractureai.storage.s3 import S3Store
@@ -170,7 +170,7 @@ def _commands(socket: Path) -> int:
 
 
 def _redis(folder: Path) -> subprocess.Popen[bytes]:
-    command = [find_redis_server(), "--port", "0", "--unixsocket", folder / "redis.sock", "--dir", folder]
+    command = [find_queue_server(), "--port", "0", "--unixsocket", folder / "redis.sock", "--dir", folder]
     process = subprocess.Popen(
         [*map(str, command), "--appendonly", "yes", "--save", ""], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

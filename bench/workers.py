@@ -177,11 +177,10 @@ def _wait(built: Installation, statement: str, studies: int) -> list[float]:
 def _listen(built: Installation, workers: tuple[int, ...]) -> None:
     """From now on these take messages, and no others do."""
     control = built.deployment.celery.control
-    host = os.uname().nodename
-    for number in (0, 1):
+    for number, name in enumerate(built.node_names("inference")):
         change = control.add_consumer if number in workers else control.cancel_consumer
         for queue in ROLES["inference"]:
-            answers = change(queue, destination=[f"inference-{number}@{host}"], reply=True, timeout=5, limit=1)
+            answers = change(queue, destination=[name], reply=True, timeout=5, limit=1)
             assert answers, "a worker does not answer"
 
 

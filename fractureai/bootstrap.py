@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from fractureai.domain.records import Subscriber
     from fractureai.metrics.shared import Meters
     from fractureai.stages.forget import ForgetPorts
+    from fractureai.tasks.heartbeats import Heartbeats
 
 ROLES: dict[str, tuple[str, ...]] = {
     "inference": ("classify", "detect"),
@@ -212,6 +213,13 @@ class Deployment:
         register_tasks(app, lambda: self)
         carry_request_ids()
         return app
+
+    @cached_property
+    def heartbeats(self) -> Heartbeats:
+        """Which processes are alive."""
+        from fractureai.tasks.heartbeats import Heartbeats
+
+        return Heartbeats(self.celery, self.settings.queue.prefix)
 
     @cached_property
     def queue(self) -> ports.Queue:
@@ -502,6 +510,7 @@ class Deployment:
                 self.fhir,
                 self.instances,
                 self._file_name if self.deidentifier else None,
+                self._process_states,
             ),
             WebSettings(
                 site=self.settings.site,
@@ -522,6 +531,12 @@ class Deployment:
             Observing(self.meters.instruments, self.registry, self.settings.metrics.allow),
         )
 
+    def _process_states(self) -> dict[str, str]:
+        from fractureai.tasks.pulse import states
+
+        folder = self.settings.work.pulse_dir
+        return states(folder) if folder else {}
+
     def _web_secret(self) -> bytes:
         """The key that signs uploads: the same in every web process and after a restart."""
         return self._secret(self.settings.web.secret_key_file or self.settings.data_dir / "web.secret")
@@ -535,6 +550,17 @@ class Deployment:
             except OSError as error:
                 raise BrokenDeployment(f"{file} is not there and cannot be made: {error.strerror}") from error
         return _secret_in(file)
+
+    def check_parts(self, role: str) -> None:
+        """Check, before anything heavy is loaded, that a process of this role can work.
+
+        Raises
+        ------
+        BrokenDeployment
+            If models are missing or damaged; the message names what.
+        """
+        if role == "inference":
+            self.models.check()
 
     def warm(self, role: str) -> None:
         """Load what a worker of this role needs before its first task.

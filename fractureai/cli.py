@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from types import FrameType
 
 import click
 
 from fractureai.commands.lazy import Lazy, LazyGroup
-from fractureai.errors import BrokenDeployment, RejectedInput, TransientFailure
+from fractureai.errors import AT_FAULT, AWAY, BrokenDeployment, RejectedInput, TransientFailure
 
 _COMMANDS = {
     "serve": Lazy("fractureai.commands.serve", "serve", "Start everything on this machine."),
-    "worker": Lazy("fractureai.commands.serve", "worker", "Start one worker, to scale by role and machine."),
+    "worker": Lazy("fractureai.commands.worker", "worker", "Start one worker, to scale by role and machine."),
+    "status": Lazy("fractureai.commands.status", "status", "Show what runs, what waits and what is broken."),
     "analyze": Lazy("fractureai.commands.analyze", "analyze", "Read files here and now, without a service."),
     "submit": Lazy("fractureai.commands.submit", "submit", "Send files to a running service."),
     "watch": Lazy("fractureai.commands.watch", "watch", "Take what others put into a folder."),
@@ -38,7 +41,7 @@ _COMMANDS = {
     lazy=_COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 all well; 1 some studies were rejected or failed; 2 wrong usage; 3 the installation is at "
-    "fault; 4 a service is away, try again. Not for diagnostic use.",
+    "fault; 4 a service is away, try again; 128 + n ended by signal n. Not for diagnostic use.",
 )
 @click.version_option(package_name="fractureai")
 def cli() -> None:
@@ -51,14 +54,29 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; an error of ours becomes one sentence and an exit code, never a traceback."""
+    _unwind_on_signals()
     try:
         cli(standalone_mode=True)
     except RejectedInput as error:
         _fail(error.detail or str(error), 1)
     except BrokenDeployment as error:
-        _fail(str(error), 3)
+        _fail(str(error), AT_FAULT)
     except TransientFailure as error:
-        _fail(str(error), 4)
+        _fail(str(error), AWAY)
+
+
+def _unwind_on_signals() -> None:
+    """Have signals raise an exception, so that processes are stopped and temporary copies of images are removed.
+
+    What is ignored stays ignored, as under ``nohup``.
+    """
+
+    def unwind(number: int, _frame: FrameType | None) -> None:
+        sys.exit(128 + number)
+
+    for name in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        if signal.getsignal(name) is not signal.SIG_IGN:
+            signal.signal(name, unwind)
 
 
 def _fail(message: str, code: int) -> None:

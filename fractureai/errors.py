@@ -10,6 +10,13 @@
 
 from __future__ import annotations
 
+AT_FAULT = 3
+"""The exit code of a command whose installation is at fault; gunicorn ends so, too, if its worker cannot start."""
+AWAY = 4
+"""The exit code of a command that a service it needs did not answer: try again."""
+CANNOT_WORK = 78
+"""The exit code of a worker whose parts are missing (``EX_CONFIG``): starting it again cannot help."""
+
 
 class FractureAIError(Exception):
     """Root of every error this product raises on purpose."""

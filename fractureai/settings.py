@@ -18,6 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from fractureai.errors import BrokenDeployment
+from fractureai.service_links import service_links
+from fractureai.shipped import shipped_models
 
 _PREFIX = "FRACTUREAI_"
 API_KEY_VARIABLE = "FRACTUREAI_API_KEY"
@@ -111,6 +113,7 @@ class QueueGroup(_Group):
     """Where ids wait for workers."""
 
     url: str = Field(default="", repr=False, description="redis://…, rediss://… or redis+socket:///path")
+    server: Path | None = Field(default=None, description="the valkey-server or redis-server that `serve` starts")
     url_file: Path | None = None
     password_file: Path | None = Field(default=None, description="what is put into the URL as its password")
     prefix: str = "fractureai:"
@@ -369,7 +372,7 @@ class Settings(BaseSettings):
     )
 
     data_dir: Path = Path("fractureai-data")
-    models_dir: Path = Path(__file__).resolve().parent.parent / "models"
+    models_dir: Path = Field(default_factory=shipped_models, description="by default those that were installed with it")
     site: str = Field(default="local", description="the tenant of everything that comes in without a key")
     inference_threads: int = Field(default=0, ge=0, description="0: as many as the machine has cores")
     log_format: Literal["text", "json"] = "text"
@@ -414,7 +417,12 @@ class Settings(BaseSettings):
     @property
     def ledger_url(self) -> str:
         """SQLAlchemy URL of the ledger."""
-        return self.ledger.url or f"sqlite:///{(self.data_dir / 'ledger.sqlite').resolve()}"
+        return self.ledger.url or f"sqlite:///{self.ledger_file.resolve()}"
+
+    @property
+    def ledger_file(self) -> Path:
+        """The ledger on SQLite, where no other is set."""
+        return self.data_dir / "ledger.sqlite"
 
 
 def load_settings(**overrides: object) -> Settings:
@@ -428,7 +436,7 @@ def load_settings(**overrides: object) -> Settings:
     known = {f"{_PREFIX}{name}".upper() for name in Settings.model_fields} | {f"{_PREFIX}CONFIG", API_KEY_VARIABLE}
     unknown = [
         name
-        for name in os.environ
+        for name in os.environ.keys() - service_links(os.environ)
         if name.startswith(_PREFIX) and name.split("__", 1)[0] not in known and not name.startswith(f"{_PREFIX}TEST")
     ]
     if unknown:

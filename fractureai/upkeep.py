@@ -11,19 +11,32 @@ from fractureai.bootstrap import Deployment
 from fractureai.domain import keys
 from fractureai.domain.access import Kind, Principal, Scope
 from fractureai.domain.retention import Certificate
+from fractureai.errors import BrokenDeployment
 from fractureai.stages import forget, forward, seal
 
 _DAY_S = 86400.0
 
 
 def migrate(deployment: Deployment, *, create_bucket: bool) -> bool:
-    """Bring the tables up to date and see that the store answers; returns whether a bucket was made."""
+    """Bring the tables up to date and try the store; returns whether a bucket was made.
+
+    Raises
+    ------
+    BrokenDeployment
+        If the bucket does not exist, or the server does not encrypt as asked.
+    TransientFailure
+        If ledger or store does not answer.
+    """
     deployment.settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     made = False
-    if create_bucket and deployment.settings.store.kind == "s3":
+    if deployment.settings.store.kind == "s3":
         from fractureai.storage.s3 import S3Store
 
-        made = cast(S3Store, deployment.bare_store).create_bucket()
+        store = cast(S3Store, deployment.bare_store)
+        made = create_bucket and store.create_bucket()
+        if not made and not store.bucket_exists():
+            bucket = deployment.settings.store.bucket
+            raise BrokenDeployment(f'Bucket "{bucket}" does not exist. Run `fractureai migrate --create-bucket`.')
     # One small object written and removed: credentials, encryption and the bucket itself are tried before anybody
     # relies on them.
     key = keys.probe(deployment.settings.site, deployment.new_id())

@@ -1,4 +1,4 @@
-"""For every test: what one does to the logs of the process is undone before the next."""
+"""For every test: a run leaves no process behind; what one does to the logs is undone before the next."""
 
 from __future__ import annotations
 
@@ -6,6 +6,13 @@ import logging
 from collections.abc import Iterator
 
 import pytest
+
+from tests import reaper
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    pipe = reaper.watch_over_this_run()
+    config.add_cleanup(pipe.close)
 
 
 @pytest.fixture(autouse=True)

@@ -13,13 +13,14 @@ _SHIPPED = Path(__file__).resolve().parents[1] / "models"
 _CANVAS_PX = 64
 
 
-def small_models(target: Path) -> Path:
-    """Write them to ``target``, every picture in scope.
+def small_models(target: Path, *names: str) -> Path:
+    """Write them, or those of some names, to ``target``; every picture is in scope.
 
     What they read there means nothing; promises about work are tried with them, not promises about fractures.
     """
     for source in sorted(path.parent for path in _SHIPPED.glob("*/card.json")):
-        _small_model(source, target / source.name)
+        if not names or source.name in names:
+            _small_model(source, target / source.name)
     return target
 
 

@@ -63,6 +63,7 @@ def analyze(
     configure_logging(level="ERROR")
     with tempfile.TemporaryDirectory(prefix="fractureai-") as folder:
         deployment = Deployment(settings_for_folder(Path(folder), dicom=with_dicom))
+        deployment.models.check()
         try:
             studies, refused = unpack(files, deployment, sorting)
             results = []

@@ -46,10 +46,10 @@ def demo(context: click.Context, images: Path | None, out_dir: Path, data_dir: P
         files = expand([folder]) if images else [(path.name, path) for path in sorted(folder.iterdir())]
         settings = settings_for(data_dir or Path(scratch) / "data", "127.0.0.1", _free_port())
         console.print("Starting Redis, workers and web…")
-        with embedded_service(settings) as service, Client(service.url) as client:
+        with embedded_service(settings, scratch=[Path(scratch)]) as service, Client(service.url) as client:
             console.print(f"The service is at {service.url}; sending {len(files)} files")
             batches = send(client, files, "demo", console)
-            follow(client, batches, console)
+            follow(client, batches, console, check=service.check)
             results, refused = outcome_of(client, batches)
             _download(client, results, out_dir)
         _check(results, refused)

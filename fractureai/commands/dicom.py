@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 from pathlib import Path
 
 import click
@@ -14,6 +12,7 @@ from fractureai.commands.serve import settings_for
 from fractureai.dicom.peers import Destination
 from fractureai.domain.records import Channel, Delivery, DeliveryState
 from fractureai.errors import TransientFailure
+from fractureai.processes import listener
 from fractureai.stages import deliver
 
 _MOST = 1000
@@ -42,15 +41,11 @@ def listen(data_dir: Path | None, port: int | None) -> None:
     `fractureai serve` does this itself if FRACTUREAI_DICOM__PORT is set.
     """
     settings = settings_for(data_dir, None, None)
-    Deployment(settings).listener_settings()  # what is wrong is said here, in one sentence
-    environment = os.environ | {"FRACTUREAI_DATA_DIR": str(settings.data_dir.resolve())}
-    if port is not None:
-        environment["FRACTUREAI_DICOM__PORT"] = str(port)
-    chosen = settings.dicom
-    click.echo(f"Listening as {chosen.ae_title} on {chosen.host}:{port or chosen.port or 11112}; Ctrl-C stops it.")
-    sys.stdout.flush()
-    command = [sys.executable, "-m", "workers.dicom"]
-    os.execve(command[0], command, environment)  # noqa: S606 the listener takes this process's place, signals and all
+    listener.run(
+        settings,
+        port=port,
+        announce=lambda where: click.echo(f"Listening as {settings.dicom.ae_title} on {where}; Ctrl-C stops it."),
+    )
 
 
 @dicom.command()

@@ -1,11 +1,9 @@
-"""``fractureai serve`` and ``fractureai worker``: the processes."""
+"""``fractureai serve``: every process of the service, from one command."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -13,11 +11,8 @@ from types import FrameType
 import click
 from rich.console import Console
 
-from fractureai.bootstrap import ROLES
-from fractureai.embedded.service import GRACEFUL, embedded_service, watch, worker_command
+from fractureai.embedded.service import embedded_service, watch
 from fractureai.settings import Settings, load_settings
-
-_ROLE_NAMES = [*ROLES, "scheduler"]
 
 
 @click.command(short_help="Start everything on this machine.")
@@ -55,32 +50,6 @@ def _announced_stop(console: Console) -> Iterator[None]:
         raise
 
 
-@click.command(short_help="Start one worker, to scale by role and machine.")
-@click.option("--role", type=click.Choice(_ROLE_NAMES), required=True, help="Which queues it serves.")
-@click.option("--concurrency", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes that work.")
-@click.option("--check", is_flag=True, help="Only ask the worker of this machine or container how it is.")
-def worker(role: str, concurrency: int, *, check: bool) -> None:
-    """Start a worker against the queue, ledger and store of the settings (FRACTUREAI_QUEUE__URL and others).
-
-    inference: classify and detect. reports: explain and report. intake: unpacks batches, and tells others of finished
-    studies. delivery: only tells others. scheduler: feeds the queue and puts back on it what it has lost; of several,
-    one acts.
-
-    Stops on SIGTERM: what runs is finished within 20 seconds or given back. Exit codes: 75: it stood still and has to
-    be started anew; 78: a part of it is missing, and it has taken no work.
-    """
-    if check:
-        probe = [sys.executable, "-m", "fractureai.metrics.probe"]
-        os.execv(probe[0], probe)  # noqa: S606 our own interpreter
-    os.environ.update(GRACEFUL)
-    command = (
-        [sys.executable, "-m", "workers.scheduler"]
-        if role == "scheduler"
-        else worker_command(role, concurrency=concurrency)
-    )
-    os.execv(command[0], command)  # noqa: S606 the worker takes this process's place, signals and all
-
-
 def settings_for(data_dir: Path | None, host: str | None, port: int | None) -> Settings:
     """The settings, with what was said on the command line on top."""
     base = load_settings()
@@ -98,3 +67,5 @@ def _stop_on_signals() -> None:
 
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, interrupt)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, interrupt)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -113,13 +114,20 @@ def send(
     return batches
 
 
-def follow(client: Client, batches: list[str], console: Console, patience_s: float = 60.0) -> None:
-    """Show progress until every batch is finished."""
+def follow(
+    client: Client,
+    batches: list[str],
+    console: Console,
+    patience_s: float = 60.0,
+    check: Callable[[], object] = lambda: None,
+) -> None:
+    """Show progress until every batch is finished; ``check`` is called in between, and may raise."""
     patience = Patience(patience_s)
     known = {batch_id: patience.use(lambda batch_id=batch_id: client.batch(batch_id)) for batch_id in batches}
     with _progress(console) as progress:
         task = progress.add_task("Analyzing", total=None)
         while True:
+            check()
             studies = sum(state.studies for state in known.values())
             done = sum(state.closed_studies for state in known.values())
             progress.update(task, total=studies or None, completed=done)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import click
 
+from fractureai.bootstrap import Deployment
 from fractureai.commands.serve import settings_for
-from fractureai.embedded.service import check_access, gunicorn_command
+from fractureai.embedded.service import gunicorn_command
 
 
 @click.command(short_help="Start the web process alone.")
@@ -21,7 +22,11 @@ def web(host: str | None, port: int | None) -> None:
     SIGTERM finishes running requests (20 s at most) and ends it.
     """
     settings = settings_for(None, host, port)
-    check_access(settings)
+    # Said here in one sentence, not by a traceback of the server.
+    deployment = Deployment(settings)
+    if deployment.gate is not None:
+        deployment.check_access()
+        deployment.ledger.close()
     # The process that is started reads the settings itself; what was said here must reach it.
     os.environ |= {"FRACTUREAI_WEB__HOST": settings.web.host, "FRACTUREAI_WEB__PORT": str(settings.web.port)}
     command = gunicorn_command(settings, Path(tempfile.gettempdir()))

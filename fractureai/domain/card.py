@@ -13,6 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from fractureai.errors import BrokenDeployment
 
+_TRAINING_SUFFIXES = (".h5",)
+"""Weights to train on from. They stay in the repository and are not installed; nothing that serves opens them."""
+
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -121,6 +124,11 @@ class ModelCard(_Part):
     data: DataSheet
     training: dict[str, Any]
     metrics: dict[str, Any]
+
+    @property
+    def serving_files(self) -> dict[str, WeightFile]:
+        """The files an installation needs to serve this model."""
+        return {name: entry for name, entry in self.files.items() if not name.endswith(_TRAINING_SUFFIXES)}
 
     @model_validator(mode="after")
     def _complete(self) -> ModelCard:

@@ -209,6 +209,12 @@ class Models(Protocol):
     def cards(self) -> list[tuple[ModelCard, ModelIdentity]]:
         """Every card, without loading weights."""
 
+    def check(self) -> None:
+        """Check that a region model is there and every serving file is what its card says; loads nothing.
+
+        Raises ``BrokenDeployment``.
+        """
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReportImage:

@@ -85,6 +85,27 @@ class OpenWork:
 
 
 @dataclass(frozen=True, slots=True)
+class SeenProcess:
+    """A process of the installation that has beaten lately.
+
+    Attributes
+    ----------
+    name:
+        Its own in the installation, e.g. ``inference-1@host``.
+    pid:
+        On its own machine or in its own container.
+    age_s:
+        Seconds since its last heartbeat.
+    """
+
+    name: str
+    role: str
+    pid: int
+    software: str
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class StudyRow:
     """A study as lists and status requests show it. The full result lies in the store."""
 

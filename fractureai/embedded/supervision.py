@@ -16,6 +16,8 @@ from typing import Any
 
 from supervisor.xmlrpc import SupervisorTransport
 
+from fractureai.errors import AT_FAULT, CANNOT_WORK
+
 
 @dataclass(frozen=True, slots=True)
 class Program:
@@ -23,17 +25,17 @@ class Program:
 
     Attributes
     ----------
-    priority:
-        Lower starts first and stops last.
+    foundation:
+        Starts before the others and stops after them; the others stop together.
     stop_wait_s:
         Between the polite signal and the kill; longer than a task may need to give its work back.
     """
 
     name: str
     command: Sequence[str]
-    priority: int
     stop_wait_s: int = 30
     environment: Mapping[str, str] = field(default_factory=dict)
+    foundation: bool = False
 
 
 def supervisor_config(programs: Sequence[Program], *, run_dir: Path, log_dir: Path) -> str:
@@ -55,9 +57,11 @@ def supervisor_config(programs: Sequence[Program], *, run_dir: Path, log_dir: Pa
         environment = ",".join(f'{name}="{_escaped(value)}"' for name, value in program.environment.items())
         config[f"program:{program.name}"] = {
             "command": _escaped(shlex.join(program.command)),
-            "priority": str(program.priority),
+            "priority": "1" if program.foundation else "2",
             "environment": environment,
-            "autorestart": "true",
+            # What ended because the installation is at fault is not restarted: its last words say what to mend.
+            "autorestart": "unexpected",
+            "exitcodes": f"{CANNOT_WORK},{AT_FAULT}",
             "startsecs": "2",
             "startretries": "5",
             "stopwaitsecs": str(program.stop_wait_s),
@@ -67,6 +71,8 @@ def supervisor_config(programs: Sequence[Program], *, run_dir: Path, log_dir: Pa
             "stdout_logfile_maxbytes": "10MB",
             "stdout_logfile_backups": "3",
         }
+    others = [program.name for program in programs if not program.foundation]
+    config["group:application"] = {"programs": ",".join(others), "priority": "2"}
     text = io.StringIO()
     config.write(text)
     return text.getvalue()
@@ -74,7 +80,7 @@ def supervisor_config(programs: Sequence[Program], *, run_dir: Path, log_dir: Pa
 
 def supervisord_command(config_file: Path) -> list[str]:
     """How supervisord is started in the foreground."""
-    return [sys.executable, "-m", "supervisor.supervisord", "--nodaemon", "--configuration", str(config_file)]
+    return [sys.executable, "-P", "-m", "supervisor.supervisord", "--nodaemon", "--configuration", str(config_file)]
 
 
 class SupervisorClient:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from fractureai.inference.readers import FractureReader, RegionReader
 from fractureai.inference.scope import load_scope
 
 _CHUNK_BYTES = 1 << 20
+_INSTALL = "Copy the models there, or leave FRACTUREAI_MODELS_DIR out."
 
 
 class ModelRegistry:
@@ -47,7 +49,7 @@ class ModelRegistry:
         """The region classifier. Raises ``BrokenDeployment`` if it is missing or its hash is wrong."""
         name = self._find("region", None)
         if name is None:
-            raise BrokenDeployment(f"there is no region model in {self._folder}; install the models there")
+            raise BrokenDeployment(f"No region model in {self._folder}. {_INSTALL}")
         reader = self._reader(name)
         assert isinstance(reader, RegionReader)  # noqa: S101 - the card's task decided which reader was built
         return reader
@@ -63,10 +65,27 @@ class ModelRegistry:
         """Every card, by name, without loading weights. Raises ``BrokenDeployment`` for a card that is not valid."""
         return list(self._known().values())
 
+    def check(self) -> None:
+        """Check that a region model is there and every serving file is what its card says; loads nothing.
+
+        Raises ``BrokenDeployment`` naming what is wrong.
+        """
+        if self._find("region", None) is None:
+            raise BrokenDeployment(f"No region model in {self._folder}. {_INSTALL}")
+        for name, (card, _) in self._known().items():
+            self._verify(name, card.serving_files)
+
     def verify(self, name: str) -> None:
-        """Check the files of a model against its card. Raises ``BrokenDeployment`` naming what is wrong."""
+        """Check the files of a model against its card, weights for training too where they are installed.
+
+        Raises ``BrokenDeployment`` naming what is wrong.
+        """
         card, _ = self._known()[name]
-        for file_name, expected in card.files.items():
+        there = {file: entry for file, entry in card.files.items() if (self._folder / name / file).exists()}
+        self._verify(name, card.serving_files | there)
+
+    def _verify(self, name: str, files: Mapping[str, WeightFile]) -> None:
+        for file_name, expected in files.items():
             _check(self._folder / name, file_name, expected)
 
     def warm(self) -> None:
@@ -105,7 +124,7 @@ class ModelRegistry:
     def _load(self, name: str) -> RegionReader | FractureReader:
         card, identity = self._known()[name]
         folder = self._folder / name
-        self.verify(name)
+        self._verify(name, card.serving_files)
         engine = self._engine_factory(folder, card)
         if card.scope is None:
             return FractureReader(card, identity, engine)
@@ -114,7 +133,9 @@ class ModelRegistry:
 
 def _read_cards(folder: Path) -> dict[str, tuple[ModelCard, ModelIdentity]]:
     if not folder.is_dir():
-        raise BrokenDeployment(f"the folder of models {folder} is missing")
+        raise BrokenDeployment(
+            f"The folder of models {folder} is missing. Copy the models there, or leave FRACTUREAI_MODELS_DIR out."
+        )
     cards: dict[str, tuple[ModelCard, ModelIdentity]] = {}
     for path in sorted(folder.glob("*/card.json")):
         try:

@@ -122,6 +122,10 @@ class S3Store:
             )
         return signed
 
+    def bucket_exists(self) -> bool:
+        """Whether the bucket is there, as far as this key may know."""
+        return self._bucket.exists()
+
     def create_bucket(self) -> bool:
         """Make the bucket; ``False`` if it is there. For the first start only."""
         return self._bucket.create()

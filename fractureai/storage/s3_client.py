@@ -19,6 +19,8 @@ from fractureai.errors import BrokenDeployment, TransientFailure
 # The least any S3 server takes for a part that is not the last.
 _LEAST_PART_BYTES = 5 << 20
 _NO_KEY = frozenset({"NoSuchKey", "NotFound", "404"})
+_NO_BUCKET = "the bucket does not exist; run `fractureai migrate --create-bucket`"
+_FORBIDDEN = frozenset({"403", "AccessDenied"})
 _FULL = frozenset({"InsufficientStorage", "507", "QuotaExceeded", "XMinioStorageFull"})
 _THERE = frozenset({"BucketAlreadyOwnedByYou", "BucketAlreadyExists"})
 _CONNECTIONS = 16
@@ -121,21 +123,13 @@ class Bucket:
         return self._signer
 
     def check(self) -> None:
-        """Raise ``TransientFailure`` if the bucket is not there."""
-        try:
-            with translated(self.name):
-                self.client.head_bucket(Bucket=self.name)
-        except KeyError as error:
-            raise TransientFailure("store_unavailable", "no such bucket") from error
+        """Raise ``TransientFailure`` if the bucket does not exist: to the work it is one more outage of the store."""
+        if not self.exists():
+            raise TransientFailure("store_unavailable", _NO_BUCKET)
 
     def create(self) -> bool:
         """Make the bucket; ``False`` if it is there."""
-        try:
-            self.check()
-        except TransientFailure as failure:
-            if failure.detail != "no such bucket":
-                raise
-        else:
+        if self.exists():
             return False
         region = self.settings.region
         where = {} if region == _DEFAULT_REGION else {"CreateBucketConfiguration": {"LocationConstraint": region}}
@@ -162,6 +156,19 @@ class Bucket:
         key_id, told = asked.get("SSEKMSKeyId", ""), str(answer.get("SSEKMSKeyId") or "")
         if key_id and told and "alias/" not in key_id and _bare(key_id) != _bare(told):
             raise BrokenDeployment(f"the S3 server encrypted with another key ({told}) than it was asked to ({key_id})")
+
+    def exists(self) -> bool:
+        """Whether the bucket is there, as far as this key may know."""
+        try:
+            with translated(self.name):
+                self.client.head_bucket(Bucket=self.name)
+        except KeyError:
+            return False
+        except TransientFailure as failure:
+            # A key that may not list is not told, but not that the bucket is missing either.
+            if failure.detail not in _FORBIDDEN:
+                raise
+        return True
 
     def _own(self) -> None:
         if self._pid != os.getpid():
@@ -217,7 +224,8 @@ def translated(key: str | None = None) -> Iterator[None]:
         code = _code_of(error)
         if key is not None and code in _NO_KEY:
             raise KeyError(key) from error
-        raise TransientFailure("store_full" if code in _FULL else "store_unavailable", code) from error
+        detail = _NO_BUCKET if code == "NoSuchBucket" else code
+        raise TransientFailure("store_full" if code in _FULL else "store_unavailable", detail) from error
     except (BotoCoreError, OSError) as error:
         raise TransientFailure("store_unavailable", type(error).__name__) from error
 

@@ -59,7 +59,7 @@ class CeleryQueue:
         Unacknowledged messages do not count: those of a dead worker lie there until the visibility timeout, and what
         a living one works on is leased in the ledger.
         """
-        with _translated(), self._app.connection_for_read() as connection:
+        with translated(), self._app.connection_for_read() as connection:
             channel = connection.default_channel
             lists = {
                 (name, priority): channel._q_for_pri(name, PRIORITY_STEPS[priority])
@@ -90,12 +90,12 @@ class CeleryQueue:
 
     def waiting(self, queues: Sequence[str]) -> dict[str, int]:
         """How many messages wait in each of some queues."""
-        with _translated(), self._app.connection_for_read() as connection:
+        with translated(), self._app.connection_for_read() as connection:
             return {name: int(connection.default_channel._size(name)) for name in queues}
 
     def depths(self) -> QueueDepths:
         """How much is waiting in each list, and with workers."""
-        with _translated(), self._app.connection_for_read() as connection:
+        with translated(), self._app.connection_for_read() as connection:
             channel = connection.default_channel
             waiting = {name: int(channel._size(name)) for name in QUEUES}
             return QueueDepths(waiting, int(channel.client.hlen(channel.unacked_key)))
@@ -105,7 +105,7 @@ class CeleryQueue:
         if time.monotonic() < self._away_until_s:
             raise TransientFailure("queue_unavailable", "resting")
         try:
-            with _translated():
+            with translated():
                 yield
         except TransientFailure:
             self._away_until_s = time.monotonic() + _REST_S
@@ -131,7 +131,8 @@ def _remove_what_is_no_list(client: Any, keys: Iterable[str], answers: Sequence[
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
+    """Raise what the queue's client raises as ``TransientFailure('queue_unavailable')``."""
     try:
         yield
     except (OperationalError, RedisError, OSError) as error:

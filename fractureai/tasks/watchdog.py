@@ -26,6 +26,8 @@ from fractureai.tasks.queue import CeleryQueue
 
 _LOG = logging.getLogger(__name__)
 
+_FIRST_BEAT_S = 0.2
+
 STOOD_STILL = 75
 """The exit code of a worker that ended itself; ``EX_TEMPFAIL``: start it again."""
 
@@ -87,23 +89,33 @@ def look(app: Celery, queues: Sequence[str]) -> Sight:
     return Sight(sum(state.total_count.values()), len(state.reserved_requests), waiting)
 
 
-def watch(look: Callable[[], Sight], judge: Judge, *, every_s: float, pulse: Path | None = None) -> threading.Thread:
+def watch(
+    look: Callable[[], Sight],
+    judge: Judge,
+    *,
+    every_s: float,
+    pulse: Path | None = None,
+    ready: Callable[[], bool] = lambda: True,
+) -> threading.Thread:
     """Look again and again in a thread of its own; end the process when it stands still.
 
     Parameters
     ----------
     pulse:
-        A file that is touched at every look, for whoever watches over the whole process.
+        The heartbeat, written at every look.
+    ready:
+        Whether the worker can do its work yet; before, there is no heartbeat.
     """
 
     def keep_looking() -> None:
         while True:
-            time.sleep(every_s)
-            if judge.stands_still(look(), time.monotonic()):
-                _LOG.critical("this worker stands still while work waits for it; it is ended, to be started anew")
-                end_family()
-            if pulse is not None:
+            if pulse is not None and ready():
                 beat(pulse)
+            # A service that starts waits for the first beat.
+            time.sleep(every_s if ready() else min(every_s, _FIRST_BEAT_S))
+            if judge.stands_still(look(), time.monotonic()):
+                _LOG.critical("this worker is stalled while work waits for it; it ends, to be restarted")
+                end_family()
 
     thread = threading.Thread(target=keep_looking, name="watchdog", daemon=True)
     thread.start()

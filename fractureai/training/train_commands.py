@@ -151,6 +151,7 @@ def shared(data: Path, out: Path, size: int, steps: tuple[int, int, int], **opti
 
     Leaves region.h5 and fracture-<region>.h5, weights of the shipped networks, in the run folder.
     """
+    _check_engine(options["engine"])
     from fractureai.training.batches import BalancedSource
     from fractureai.training.datasets.opening import open_dataset
     from fractureai.training.initial import read_initial
@@ -178,6 +179,14 @@ def shared(data: Path, out: Path, size: int, steps: tuple[int, int, int], **opti
         paths = _train_native(everything, source, stages, run, initial)
     for path in paths:
         click.echo(str(path))
+
+
+def _check_engine(engine: str) -> None:
+    if engine == "native" and not (Path(__file__).parent / "native").is_dir():
+        raise BrokenDeployment(
+            "The native training engine is not in the installed package. Train from a checkout of the repository, or "
+            "use --engine keras."
+        )
 
 
 def _train_native(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -24,7 +24,8 @@ class WebPorts:
     """All the web may reach: it accepts and shows, and never decodes or infers. Of ``models`` it reads the cards.
 
     Without ``access`` it asks nobody who they are, and answers its own machine only. ``file_name`` gives files other
-    names, by site and name, where images are de-identified on the way in.
+    names, by site and name, where images are de-identified on the way in. ``processes`` gives the state of each worker
+    process of a service on one machine, by name; ``ok`` if it is well.
     """
 
     store: ObjectStore
@@ -38,6 +39,7 @@ class WebPorts:
     fhir: FhirWriter | None = None
     instances: InstanceReader | None = None
     file_name: Callable[[str, str], str] | None = None
+    processes: Callable[[], Mapping[str, str]] = dict
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,9 +26,12 @@ def healthz() -> ResponseReturnValue:
 
 @bp.get("/readyz")
 def readyz() -> ResponseReturnValue:
-    """Store and ledger answer, so that work can be accepted. The queue may be away: accepted work waits for it."""
+    """Report whether store and ledger answer, so that work can be accepted, and under `serve` its workers run.
+
+    The queue may be away: accepted work waits for it.
+    """
     checks = {"store": _store_answers, "ledger": _ledger_answers}
-    found = {}
+    found: dict[str, str] = {}
     for name, check in checks.items():
         try:
             check()
@@ -36,6 +39,7 @@ def readyz() -> ResponseReturnValue:
         except TransientFailure as failure:
             log.warning("not ready: %s", failure)
             found[name] = failure.code
+    found |= web().ports.processes()
     ready = all(state == "ok" for state in found.values())
     return jsonify(status="ok" if ready else "unavailable", **found), 200 if ready else 503
 

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from fractureai.embedded.redis import find_redis_server, redis_command
+from fractureai.embedded.queue_server import find_queue_server, queue_server_command
 from fractureai.embedded.service import gunicorn_command
 from fractureai.settings import Settings, WebGroup
 from tests import postgresql
@@ -151,27 +151,19 @@ def _children(
 ) -> list[Child]:
     (folder / "logs").mkdir()
     settings = Settings(data_dir=folder / "data", web=WebGroup(host="127.0.0.1", port=port))
-    worker = [_FRACTUREAI, "worker", "--role"]
+    worker = [_FRACTUREAI, "worker"]
     roles = ["reports", "intake", "delivery", *("scheduler",) * 2, *("inference",) * inference]
-    known = _known_roles()
 
     def child(name: str, command: list[str], surroundings: dict[str, str]) -> Child:
         return Child(name, command, surroundings, folder / "logs" / f"{name}.log")
 
     children = [
-        child("redis", redis_command(find_redis_server(), redis_socket, redis_folder), environment),
+        child("redis", queue_server_command(find_queue_server(), redis_socket, redis_folder), environment),
         child("web", gunicorn_command(settings, folder), environment),
     ]
-    for number, role in enumerate(role for role in roles if role in known):
+    for number, role in enumerate(roles):
         children.append(child(f"{role}-{number}", [*worker, role], environment))
     return children
-
-
-def _known_roles() -> set[str]:
-    from fractureai.commands.serve import worker
-
-    choice = next(option for option in worker.params if option.name == "role").type
-    return set(choice.choices)  # type: ignore[attr-defined]
 
 
 def _wait_until_ready(built: World) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import http.client
 import http.server
+import re
 import threading
 import uuid
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ import pytest
 from fractureai.bootstrap import Deployment
 from fractureai.domain import keys
 from fractureai.errors import BrokenDeployment, TransientFailure
-from fractureai.settings import DeidentifyGroup, Settings, StoreSettings
+from fractureai.settings import DeidentifyGroup, Settings, StoreSettings, load_settings
 from fractureai.storage.s3 import S3Settings, S3Store
 from fractureai.storage.s3_client import Bucket
 from fractureai.upkeep import migrate
@@ -315,3 +316,20 @@ def test_the_bucket_is_made_before_the_processes_start(
         assert not migrate(deployment, create_bucket=True)
     finally:
         deployment.ledger.close()
+
+
+def test_a_bucket_that_does_not_exist_is_named_with_what_to_do(
+    s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {"KIND": "s3", "ENDPOINT": s3_server.endpoint, "BUCKET": f"bucket-{uuid.uuid4().hex[:12]}"}
+    for name, value in {**asked, "ACCESS_KEY": ACCESS_KEY, "SECRET_KEY": SECRET_KEY}.items():
+        monkeypatch.setenv(f"FRACTUREAI_STORE__{name}", value)
+    built = Deployment(load_settings(data_dir=tmp_path))
+    for use in (lambda: built.bare_store.put("sites/a/b", b"x"), lambda: built.bare_store.size_bytes("sites/a/b")):
+        with pytest.raises(TransientFailure, match="fractureai migrate --create-bucket"):
+            use()
+    told = f'Bucket "{asked["BUCKET"]}" does not exist. Run `fractureai migrate --create-bucket`.'
+    with pytest.raises(BrokenDeployment, match=re.escape(told)):
+        migrate(built, create_bucket=False)
+    assert [migrate(built, create_bucket=create) for create in (True, True, False)] == [True, False, False]
+    built.ledger.close()

@@ -5,6 +5,7 @@ What a container engine would do is done by replacing text: paths that are mount
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +21,9 @@ from typing import Any
 
 import yaml
 
+from fractureai.embedded.queue_server import find_queue_server
 from tests.processes import free_port
+from tests.reaper import MARK
 
 ROOT = Path(__file__).resolve().parents[2]
 APPLICATION = ("web", "inference", "reports", "intake", "delivery", "scheduler")
@@ -66,24 +70,37 @@ class Composition:
         subprocess.run([ROOT / "deploy" / "make-secrets", self.secrets], check=True, stdout=subprocess.DEVNULL)
         programs = self.folder / "bin"
         programs.mkdir()
-        (programs / "valkey-server").symlink_to(_redis_server())
+        (programs / "valkey-server").symlink_to(find_queue_server())
         self.path = f"{programs}:{_BIN}:{os.environ['PATH']}"
         self._replaced = {
             "/run/secrets": str(self.secrets),
             "/run/peers.toml": str(ROOT / "deploy" / "peers.toml"),
             "/run/valkey.conf": str(self._valkey_conf()),
             "http://s3:8080": f"http://127.0.0.1:{self.ports['s3']}",
+            "https://ceph.hospital.example": f"http://127.0.0.1:{self.ports['s3']}",
             "redis://queue:6379": f"redis://127.0.0.1:{self.ports['queue']}",
             "--addr :8080": f"--addr 127.0.0.1:{self.ports['s3']}",
             "postgresql+psycopg://fractureai@postgres:5432/fractureai": self.ledger_url,
+            "postgresql+psycopg://fractureai@postgres.hospital.example:5432/fractureai?sslmode=verify-full": (
+                self.ledger_url
+            ),
             "0.0.0.0": "127.0.0.1",
         }
 
     def start(self, name: str) -> None:
+        self.launch(name, self.command(name), self.environment(name))
+
+    def start_pod(self, name: str, container: Mapping[str, Any], settings: Mapping[str, str]) -> None:
+        """A container of the Kubernetes manifests in place of the service of that name: its arguments and settings."""
+        words = [*dockerfile_words("ENTRYPOINT"), *map(str, container["args"])]
+        command = [_swapped(word, {"8000": str(self.ports["web"]), "0.0.0.0": "127.0.0.1"}) for word in words]
+        self.launch(name, command, self._around(name, settings))
+
+    def launch(self, name: str, command: list[str], environment: dict[str, str]) -> None:
         with self.log(name).open("wb") as log:
             self.processes[name] = subprocess.Popen(
-                self.command(name), env=self.environment(name), cwd=self.folder, stdin=subprocess.DEVNULL,
-                stdout=log, stderr=log, start_new_session=True,
+                command, env=environment, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                start_new_session=True,
             )  # fmt: skip
 
     def run(self, name: str, *words: str) -> subprocess.CompletedProcess[str]:
@@ -102,10 +119,13 @@ class Composition:
         return [_swapped(word.replace("$$", "$"), swaps) for word in words]
 
     def environment(self, name: str) -> dict[str, str]:
-        said = self.services[name].get("environment", {})
+        return self._around(name, self.services[name].get("environment", {}))
+
+    def _around(self, name: str, said: Mapping[str, str]) -> dict[str, str]:
         said = {key: _swapped(str(value), self._replaced) for key, value in said.items()}
         own = {"PATH": self.path, "HOME": str(self.folder), "FRACTUREAI_DATA_DIR": str(self.folder / "data" / name)}
         port = {"FRACTUREAI_METRICS__PORT": str(self.metrics[name])} if name in self.metrics else {}
+        own[MARK] = os.environ[MARK]
         return {**own, **said, **port, "MALLOC_ARENA_MAX": "2", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
     def serves(self, name: str) -> bool:
@@ -125,30 +145,32 @@ class Composition:
         return self.folder / f"{name}.log"
 
     def stop(self, names: tuple[str, ...], *, grace_s: float) -> dict[str, int]:
-        """As ``docker compose stop`` does; how each ended."""
+        """As ``docker compose stop`` does, with all that is left in each container; how each ended."""
         for name in names:
             self.processes[name].terminate()
-        return {name: self.processes[name].wait(grace_s) for name in names}
+        ended = {name: self.processes[name].wait(grace_s) for name in names}
+        for name in names:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.processes[name].pid, signal.SIGKILL)
+        return ended
 
     def kill(self) -> None:
         for process in self.processes.values():
-            if process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            process.wait()
 
     def _valkey_conf(self) -> Path:
-        """The file itself, but for what is the container's own: its address, its port and its volume."""
-        data = self.folder / "volumes" / "queue"
-        data.mkdir(parents=True)
+        """The file itself, but for what is the container's own: its address and its port."""
         text = (ROOT / "deploy" / "valkey.conf").read_text()
         swaps = {
             "bind * -::*": "bind 127.0.0.1",
             "port 6379": f"port {self.ports['queue']}",
-            "dir /data": f"dir {data}",
         }
         assert all(text.count(line) == 1 for line in swaps)
         file = self.folder / "valkey.conf"
-        file.write_text(_swapped(text, swaps))
+        # A title of its own would write over the environment, by which the run knows what it has started.
+        file.write_text(_swapped(text, swaps) + "set-proc-title no\n")
         return file
 
 
@@ -156,12 +178,6 @@ def _swapped(text: str, swaps: dict[str, str]) -> str:
     for before, after in swaps.items():
         text = text.replace(before, after)
     return text
-
-
-def _redis_server() -> Path:
-    from fractureai.embedded.redis import find_redis_server
-
-    return find_redis_server()
 
 
 def missing() -> str:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests import postgresql
 from tests.bad_files import phantom_dicom
-from tests.deployment.composed import APPLICATION, Composition, missing
+from tests.deployment.composed import APPLICATION, Composition
+from tests.deployment.kubernetes import BASE, OVERLAY, all_links, containers, settings_of
 from tests.integration.waiting import until
 
 pytestmark = [pytest.mark.xdist_group("deployment"), pytest.mark.timeout(300)]
@@ -25,28 +25,7 @@ _LABELS = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def running(tmp_path: Path) -> Iterator[Composition]:
-    reason = missing() or postgresql.missing()
-    if reason:
-        pytest.skip(reason)
-    with postgresql.running() as ledger_url:
-        composition = Composition(tmp_path, ledger_url)
-        try:
-            yield composition
-        finally:
-            composition.kill()
-
-
-def test_a_study_goes_through_what_compose_starts(running: Composition) -> None:
-    for name in ("queue", "s3"):
-        running.start(name)
-        until(lambda name=name: running.serves(name), timeout_s=100)
-    migrated = running.run("migrate")
-    assert (migrated.returncode, migrated.stderr) == (0, ""), migrated.stderr
-    assert migrated.stdout == "The bucket was made. Ledger and store are ready.\n"
-    # Before the web, which does not start as long as nobody could be let in.
-    key = running.run("scheduler", "keys", "create", "ward", "--scope", "submit", "--scope", "read").stdout.strip()
+def test_a_study_goes_through_what_compose_starts(running: Composition, key: str) -> None:
     for name in APPLICATION:
         running.start(name)
     for name in APPLICATION:
@@ -94,6 +73,39 @@ def test_a_study_goes_through_what_compose_starts(running: Composition) -> None:
         "classify", "detect", "explain", "report",
     }  # fmt: skip
     assert _PATIENT not in "".join(running.log(name).read_text() for name in APPLICATION)
+
+
+@pytest.mark.usefixtures("key")
+def test_every_pod_starts_with_its_settings_and_with_service_links(
+    running: Composition, few_models: dict[str, str]
+) -> None:
+    """Links are off in the manifests; where they are on all the same, or for a Service of another's, nothing fails."""
+    settings = {**settings_of(BASE), **settings_of(OVERLAY), **all_links(), **few_models}
+    # The small S3 server of these tests cannot encrypt, and what it does not confirm is refused.
+    del settings["FRACTUREAI_STORE__ENCRYPTION"]
+    pods = {name: container for name, container in containers().items() if name in APPLICATION}
+    assert set(pods) == set(APPLICATION)
+    for name, container in pods.items():
+        running.start_pod(name, container, settings)
+    try:
+        for name, container in pods.items():
+            until(lambda name=name, probe=container["readinessProbe"]: _passes(running, name, probe), timeout_s=100)
+    finally:
+        ended = running.stop(tuple(pods), grace_s=60)
+    assert ended == dict.fromkeys(pods, 0)
+
+
+def _passes(running: Composition, name: str, probe: dict[str, Any]) -> bool:
+    """A probe of the manifests, as the kubelet makes it."""
+    assert running.processes[name].poll() is None, running.log(name).read_text()[-3000:]
+    asked = probe["httpGet"]
+    port = running.ports["web"] if asked["port"] == "http" else running.metrics[name]
+    headers = {each["name"]: each["value"] for each in asked.get("httpHeaders", [])}
+    try:
+        answer = httpx.get(f"http://127.0.0.1:{port}{asked['path']}", headers=headers, trust_env=False, timeout=10)
+    except httpx.HTTPError:
+        return False
+    return answer.status_code == 200
 
 
 Sample = tuple[str, dict[str, str], float]

@@ -27,26 +27,15 @@ from fractureai.metrics.work import WorkCollector
 from fractureai.settings import QueueGroup, load_settings
 from fractureai.tasks.app import PRIORITY_STEPS, QUEUES
 from tests.deployment.composed import APPLICATION, ROOT, compose, dockerfile_words
+from tests.deployment.kubernetes import BASE, OVERLAY, container_of, named, objects, settings_of
 
 _BIN = Path(sys.executable).parent
-_KUBERNETES = ROOT / "deploy" / "kubernetes"
-_BASE, _OVERLAY = _KUBERNETES / "base", _KUBERNETES / "overlays" / "example"
 _MONITORING = ROOT / "deploy" / "monitoring"
 _OURS = [*APPLICATION, "migrate", "dicom"]
 
 
-def _objects(folder: Path) -> list[dict[str, Any]]:
-    kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text())
-    files = [folder / name for name in kustomization["resources"] if (folder / name).is_file()]
-    return [each for file in files for each in yaml.safe_load_all(file.read_text())]
-
-
-_ALL = _objects(_BASE) + _objects(_OVERLAY)
+_ALL = objects(BASE) + objects(OVERLAY)
 _PODS = [each for each in _ALL if each["kind"] in {"Deployment", "Job", "StatefulSet"}]
-
-
-def _names(each: dict[str, Any]) -> str:
-    return f"{each['kind']}-{each['metadata']['name']}"
 
 
 def test_compose_keeps_to_its_specification() -> None:
@@ -97,18 +86,13 @@ def test_every_container_is_kept_small_and_in_its_bounds(name: str) -> None:
 def test_every_role_has_its_service_and_its_deployment() -> None:
     services = compose()["services"]
     said = {tuple(map(str, services[name]["command"])) for name in _OURS}
-    wanted = {("worker", "--role", role) for role in [*ROLES, "scheduler"]}
+    wanted = {("worker", role) for role in [*ROLES, "scheduler"]}
     assert wanted <= said
-    deployed = {tuple(map(str, _container(each)["args"])) for each in _objects(_BASE) if each["kind"] == "Deployment"}
+    deployed = {tuple(map(str, container_of(each)["args"])) for each in objects(BASE) if each["kind"] == "Deployment"}
     assert wanted <= deployed
     assert tuple(map(str, services["web"]["command"])) in deployed
-    (job,) = [each for each in _objects(_BASE) if each["kind"] == "Job"]
-    assert _container(job)["args"] == services["migrate"]["command"]
-
-
-def _settings_of(folder: Path) -> dict[str, str]:
-    (generated,) = yaml.safe_load((folder / "kustomization.yaml").read_text())["configMapGenerator"]
-    return dict(line.split("=", 1) for line in generated["literals"])
+    (job,) = [each for each in objects(BASE) if each["kind"] == "Job"]
+    assert container_of(job)["args"] == services["migrate"]["command"]
 
 
 @pytest.mark.parametrize("which", ["compose", "kubernetes"])
@@ -116,9 +100,7 @@ def test_all_settings_exist_and_fit_together(which: str, tmp_path: Path, monkeyp
     secrets = tmp_path / "secrets"
     subprocess.run([ROOT / "deploy" / "make-secrets", secrets], check=True, stdout=subprocess.DEVNULL)
     said = (
-        compose()["services"]["web"]["environment"]
-        if which == "compose"
-        else _settings_of(_BASE) | _settings_of(_OVERLAY)
+        compose()["services"]["web"]["environment"] if which == "compose" else settings_of(BASE) | settings_of(OVERLAY)
     )
     for name, value in said.items():
         here = str(value).replace("/run/secrets", str(secrets)).replace("/run/peers.toml", f"{ROOT}/deploy/peers.toml")
@@ -137,19 +119,14 @@ def test_all_settings_exist_and_fit_together(which: str, tmp_path: Path, monkeyp
     assert secrets.stat().st_mode & 0o077 == 0
 
 
-@pytest.mark.parametrize("each", [it for it in _ALL if "keda" not in it["apiVersion"]], ids=_names)
+@pytest.mark.parametrize("each", [it for it in _ALL if "keda" not in it["apiVersion"]], ids=named)
 def test_kubernetes_takes_it(each: dict[str, Any]) -> None:
     kubernetes_validate.validate(each, "1.33", strict=True)
 
 
-def _container(each: dict[str, Any]) -> dict[str, Any]:
-    (container,) = each["spec"]["template"]["spec"]["containers"]
-    return dict(container)
-
-
-@pytest.mark.parametrize("each", _PODS, ids=_names)
+@pytest.mark.parametrize("each", _PODS, ids=named)
 def test_every_pod_passes_the_restricted_standard(each: dict[str, Any]) -> None:
-    pod, container = each["spec"]["template"]["spec"], _container(each)
+    pod, container = each["spec"]["template"]["spec"], container_of(each)
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert pod["automountServiceAccountToken"] is False
@@ -174,15 +151,15 @@ def labels_fit(each: dict[str, Any]) -> Iterator[bool]:
 
 
 def test_kustomizations_name_what_is_there() -> None:
-    for folder in (_BASE, _OVERLAY):
+    for folder in (BASE, OVERLAY):
         said = yaml.safe_load((folder / "kustomization.yaml").read_text())
         assert all((folder / name).exists() for name in said["resources"])
         for patch in said.get("patches", []):
             patched = yaml.safe_load((folder / patch["path"]).read_text())
-            (target,) = [it for it in _objects(_BASE) if _names(it) == _names(patched)]
+            (target,) = [it for it in objects(BASE) if named(it) == named(patched)]
             container = patched["spec"]["template"]["spec"]["containers"][0]["name"]
-            assert container == _container(target)["name"]
-    (generated,) = yaml.safe_load((_OVERLAY / "kustomization.yaml").read_text())["secretGenerator"]
+            assert container == container_of(target)["name"]
+    (generated,) = yaml.safe_load((OVERLAY / "kustomization.yaml").read_text())["secretGenerator"]
     assert {Path(file).name for file in generated["files"]} == set(compose()["secrets"])
 
 
@@ -276,3 +253,26 @@ def test_prometheus_asks_every_service_where_it_listens() -> None:
     assert set(names["names"]) == {*APPLICATION, "dicom"}
     environment = compose()["services"]["web"]["environment"]
     assert str(names["port"]) == environment["FRACTUREAI_METRICS__PORT"]
+
+
+@pytest.mark.parametrize("each", _PODS, ids=named)
+def test_no_pod_is_given_links_of_services(each: dict[str, Any]) -> None:
+    assert each["spec"]["template"]["spec"]["enableServiceLinks"] is False
+
+
+def test_no_service_makes_variables_that_look_like_settings() -> None:
+    services = [each["metadata"]["name"] for each in _ALL if each["kind"] == "Service"]
+    assert services
+    assert not [name for name in services if name.upper().replace("-", "_").startswith("FRACTUREAI")]
+    asked = [each for each in _ALL if each["kind"] in {"Ingress", "StatefulSet"}]
+    said = json.dumps([each["spec"] for each in asked])
+    assert '"name": "web"' in said
+    assert '"serviceName": "queue"' in said
+    assert settings_of(BASE)["FRACTUREAI_QUEUE__URL"].startswith("redis://queue:6379/")
+
+
+def test_the_scaler_asks_the_queue_by_a_name_that_other_namespaces_know() -> None:
+    (namespace,) = [each["metadata"]["name"] for each in _ALL if each["kind"] == "Namespace"]
+    scaled = [each for each in _ALL if each["kind"] == "ScaledObject"]
+    addresses = {trigger["metadata"]["address"] for each in scaled for trigger in each["spec"]["triggers"]}
+    assert addresses == {f"queue.{namespace}.svc:6379"}

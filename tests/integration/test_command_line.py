@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -21,6 +23,7 @@ from tests.bad_files import bad_files, phantom_dicom, sixteen_bit_png
 from tests.integration.conftest import Service, write
 from tests.integration.waiting import until
 from tests.processes import free_port
+from tests.small_models import small_models
 
 pytestmark = [pytest.mark.xdist_group("service"), pytest.mark.timeout(400)]
 
@@ -116,6 +119,36 @@ def test_serve_refuses_a_port_in_use(tmp_path: Path) -> None:
         answer = _run("serve", "--data", tmp_path / "data", "--port", str(taken.getsockname()[1]))
     assert answer.returncode == 3
     assert "choose another --port" in answer.stderr
+
+
+@pytest.mark.parametrize("command", [("serve",), ("demo",), ("analyze", "hand.dcm"), ("worker", "inference")])
+def test_a_command_without_models_ends_with_the_reason(
+    command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FRACTUREAI_MODELS_DIR", str(tmp_path / "none"))
+    write(tmp_path, {"hand.dcm": phantom_dicom()})
+    answer = _run(*command, cwd=tmp_path)
+    assert answer.returncode == (78 if command[0] == "worker" else 3)
+    assert re.search(r"The folder of models \S+/none is missing\. Copy the models there", answer.stderr)
+    assert answer.stderr.count("\n") == 1
+    assert "http://" not in answer.stdout
+
+
+def test_a_worker_that_cannot_load_a_model_ends_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All files are what the cards say; only the engine can tell that one is no model."""
+    models = small_models(tmp_path / "models")
+    file, data = models / "region" / "card.json", b"<net/>"
+    (models / "region" / "model.xml").write_bytes(data)
+    card = json.loads(file.read_text())
+    card["files"]["model.xml"] = {"sha256": hashlib.sha256(data).hexdigest(), "size_bytes": len(data)}
+    file.write_text(json.dumps(card))
+    monkeypatch.setenv("FRACTUREAI_MODELS_DIR", str(models))
+    answer = _run("serve", "--data", tmp_path / "data", "--port", str(free_port()))
+    assert answer.returncode == 3
+    assert "inference does not stay up" in answer.stderr
+    assert "OpenVINO cannot use" in answer.stderr
+    assert "http://" not in answer.stdout, "an address of what does not work"
+    assert not _processes_in(tmp_path / "data")
 
 
 def test_a_wrong_setting_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,7 +49,7 @@ class Killable:
         }
         with (self.data / "listener.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "workers.dicom"], env=os.environ | own, stdout=log, stderr=log
+                [sys.executable, "-m", "fractureai", "dicom", "listen"], env=os.environ | own, stdout=log, stderr=log
             )
         until(self._answers, every_s=0.05)
 

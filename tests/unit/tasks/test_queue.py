@@ -17,7 +17,7 @@ from celery import Celery
 from fractureai.domain.ports import QueueLine
 from fractureai.domain.records import Priority
 from fractureai.domain.study import Stage
-from fractureai.embedded.redis import find_redis_server, redis_command
+from fractureai.embedded.queue_server import find_queue_server, queue_server_command
 from fractureai.tasks.app import QueueSettings, create_app
 from fractureai.tasks.pipeline import register_tasks
 from fractureai.tasks.queue import CeleryQueue
@@ -35,7 +35,7 @@ def server() -> Iterator[redis.Redis]:
     """A Redis of our own, and a client of it."""
     with tempfile.TemporaryDirectory(prefix="fai-") as folder:
         path = Path(folder) / "redis.sock"
-        command = redis_command(find_redis_server(), path, Path(folder))
+        command = queue_server_command(find_queue_server(), path, Path(folder))
         with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
             try:
                 until(path.exists)

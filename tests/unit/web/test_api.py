@@ -251,6 +251,8 @@ def test_health(client: FlaskClient, client_with: Callable[..., FlaskClient], aw
     assert answer.status_code == 503
     assert answer.json == {"status": "unavailable", "store": "ok", "ledger": "ledger_unavailable"}
     assert client_with(queue=away("queue_unavailable")).get("/readyz").status_code == 200
+    answer = client_with(processes=lambda: {"inference": "silent", "reports": "ok"}).get("/readyz")
+    assert (answer.status_code, answer.json["inference"]) == (503, "silent")
 
 
 def test_a_batch_counts_and_tells_what_was_left_out(ports: WebPorts, client: FlaskClient) -> None:

@@ -1,4 +1,4 @@
-"""The scheduler: feeds the queue, puts back on it what it has lost, and tidies up. ``python -m workers.scheduler``.
+"""The scheduler: feeds the queue, republishes what it has lost, and tidies up.
 
 Any number may run; one leads, by a lease in the ledger, and another takes over when it stops or dies.
 """
@@ -17,9 +17,9 @@ from fractureai.bootstrap import Deployment
 from fractureai.errors import TransientFailure
 from fractureai.metrics.exporter import Exporter
 from fractureai.metrics.processes import Pulse
+from fractureai.processes.start import deployment, keep_beating, process_name
 from fractureai.stages import examinations, reconcile, tidy
 from fractureai.tasks.pulse import beat
-from workers.start import deployment
 
 _LOG = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ _SILENT_ROUNDS = 3
 _SILENT_S = 300.0
 
 
-def main() -> None:
+def run() -> None:
     """Lead, or wait to lead, until told to stop."""
     built = deployment(_NAME)
     watched, work = built.settings.metrics, built.settings.work
@@ -51,6 +51,7 @@ def main() -> None:
     tidying = threading.Thread(target=_tidy, args=(built, leader, stop), name="tidy", daemon=True)
     tidying.start()
     threading.Thread(target=_keep_audit, args=(built, leader, stop), name="audit", daemon=True).start()
+    keep_beating(built, process_name(_NAME), _NAME, lambda: pulse() == "ok")
     rounds = Rounds(built)
     while not stop.wait(work.reconcile_every_s):
         pulse.beat()
@@ -158,7 +159,3 @@ def _keep_audit(built: Deployment, leader: Leader, stop: threading.Event) -> Non
             except Exception:  # the next time it may succeed
                 _LOG.exception("the audit was not handed on")
             stop.wait(_AUDIT_EVERY_S)
-
-
-if __name__ == "__main__":
-    main()
