@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
+from fractureai.domain.anatomy import finding_site
 from fractureai.domain.ports import FhirAttachment
 from fractureai.domain.radiograph import Header
 from fractureai.domain.reasons import Reason
@@ -30,6 +31,7 @@ MEDIA_TYPE = "application/fhir+json; fhirVersion=4.0"
 ASSESSMENT_SYSTEM = "urn:fractureai:assessment"
 MODEL_SYSTEM = "urn:fractureai:model-card-sha256"
 _URI, _DICOM_UID, _UCUM = "urn:ietf:rfc:3986", "urn:dicom:uid", "http://unitsofmeasure.org"
+_SNOMED = "http://snomed.info/sct"
 _GENDERS = {"M": "male", "F": "female", "O": "other"}
 # HL7 v3 ObservationValue: asserted by an artificial intelligence.
 _AI = {
@@ -46,7 +48,7 @@ _STUDY_REPORT = {
     "text": "Assessment of limb radiographs by machine",
 }
 _FRACTURE = {
-    "coding": [{"system": "http://snomed.info/sct", "code": "125605004", "display": "Fracture of bone"}],
+    "coding": [{"system": _SNOMED, "code": "125605004", "display": "Fracture of bone"}],
     "text": "Signs of a fracture",
 }
 
@@ -143,8 +145,7 @@ def _observation(
     if notes := _sentences(image.finding.reasons):
         found["note"] = [{"text": sentence} for sentence in notes]
     if image.region and image.in_scope:
-        side = {"L": "left ", "R": "right "}.get(header.laterality[:1].upper() if header else "", "")
-        found["bodySite"] = {"text": f"{side}{image.region}"}
+        found["bodySite"] = _body_site(image.region, header)
     if image.model:
         found["device"] = {"reference": f"#{_device_id(image.model)}"}
     if imaging:
@@ -152,6 +153,13 @@ def _observation(
     if components:
         found["component"] = components
     return found
+
+
+def _body_site(region: str, header: Header | None) -> Json:
+    side = {"L": "left ", "R": "right "}.get(header.laterality[:1].upper() if header else "", "")
+    part = finding_site(region, header.body_part_examined if header else "")
+    coding = {"coding": [{"system": _SNOMED, "code": part.code, "display": part.meaning}]} if part else {}
+    return {**coding, "text": f"{side}{region}"}
 
 
 def _number(name: str, value: float | None) -> Json | None:

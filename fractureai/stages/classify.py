@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from fractureai.domain import keys
+from fractureai.domain.anatomy import contradicts, names_no_limb
 from fractureai.domain.assessment import Finding, scope_reasons
 from fractureai.domain.ports import RegionModel
 from fractureai.domain.radiograph import Radiograph
 from fractureai.domain.reasons import Reason
 from fractureai.domain.records import Claim
-from fractureai.domain.regions import contradicts, names_no_limb
 from fractureai.domain.result import ImageResult, StudyResult
 from fractureai.domain.scores import RegionReading
 from fractureai.domain.study import Assessment, SourceImage, Stage, Study, WorkState

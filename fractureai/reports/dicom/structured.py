@@ -104,7 +104,7 @@ def _group_content(frame: Frame, image: ImageResult, source: SourceImage | None)
     if image.region and image.in_scope:
         side = (source.text("ImageLaterality") or source.text("Laterality")) if source else ""
         sides = [_coded("HAS CONCEPT MOD", codes.LATERALITY, codes.SIDES[side])] if side in codes.SIDES else []
-        site = [code(codes.region(image.region))]
+        site = [code(codes.site(image.region, image.view.body_part if image.view else ""))]
         yield _item("HAS CONCEPT MOD", "CODE", codes.FINDING_SITE, ConceptCodeSequence=site, ContentSequence=sides)
     if source and image.roi_px:
         yield _roi(image.roi_px, source)

@@ -19,7 +19,7 @@ from fractureai.domain.assessment import Finding, assess_study
 from fractureai.domain.dicom_objects import DicomObject
 from fractureai.domain.ports import ReportImage
 from fractureai.domain.reasons import Reason
-from fractureai.domain.result import ImageResult, StudyResult
+from fractureai.domain.result import ImageResult, StudyResult, ViewTags
 from fractureai.domain.scores import ModelIdentity
 from fractureai.domain.study import Assessment, SourceImage, Study, WorkState
 from fractureai.imaging.codec import CvCodec
@@ -74,6 +74,7 @@ def source(data: bytes | None, number: int, assessment: Assessment = Assessment.
         source_width_px=full[1],
         model=HAND_MODEL if assessed else None,
         artifacts=("image", "heat", "overlay", "roi") if assessed else ("image",),
+        view=ViewTags(body_part=radiograph.header.body_part_examined) if radiograph else None,
     )
     return ReportImage(
         result,

@@ -307,3 +307,14 @@ def test_a_region_without_a_code_gets_one_of_ours(kit: Any) -> None:
     value = group.finding_sites[0].value
     assert (value.value, value.scheme_designator, value.meaning) == ("sesamoid", "99FRACTUREAI", "sesamoid")
     assert dataset.CodingSchemeIdentificationSequence[0].CodingSchemeDesignator == "99FRACTUREAI"
+
+
+@pytest.mark.parametrize(
+    ("body_part", "site"), [("FEMUR", "Femur"), ("FOOT", "Foot"), ("LEG", "Lower limb"), ("", "Lower limb")]
+)
+def test_a_leg_is_coded_as_the_part_the_header_names_or_as_the_whole_limb(kit: Any, body_part: str, site: str) -> None:
+    data = kit.edited(phantom_dicom(region="leg"), BodyPartExamined=body_part, AnatomicRegionSequence=None)
+    image = kit.source(data, 1)
+    dataset = kit.write(replace(image, result=replace(image.result, region="leg"))).dataset("sr")
+    (group,) = groups_of(dataset).get_planar_roi_measurement_groups()
+    assert group.finding_sites[0].value.meaning == site
