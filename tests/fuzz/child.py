@@ -134,6 +134,8 @@ def seeds() -> tuple[bytes, ...]:
     known: dict[str, Any] = {
         "ok": "identifiers",
         "patient_id": "P",
+        "patient_name": "Doe, Jane",
+        "patient_birth_date": "19700131",
         "accession_number": "A",
         "study_instance_uid": "1.2",
     }

@@ -192,7 +192,7 @@ def _text(data: bytes) -> None:
     assert sorted(visual_order(levels(cleaned, base_level(cleaned)))) == list(range(len(cleaned))), "no letter is lost"
 
 
-_REPLACED = Replacements("PATIENT", "ACCESSION", {}, days=-3)
+_REPLACED = Replacements("PATIENT", "PATIENT^NAME", "ACCESSION", {}, days=-3)
 
 
 def _deidentify(data: bytes) -> None:
