@@ -9,6 +9,7 @@ import pytest
 
 from fractureai.domain import keys
 from fractureai.domain.study import Study
+from fractureai.reports.dicom.writer import StudyDicomWriter
 from fractureai.stages import classify, detect, explain, fhir, inline, intake, report
 from fractureai.web import words
 from tests.unit.stages.conftest import House
@@ -30,8 +31,9 @@ def run(house: House, study: Study) -> dict[str, Any]:
     return dict(json.loads(house.store.get(keys.result_json("local", study.study_id))))
 
 
-def result_of(house: House, *files: bytes, probability: float = NORMAL) -> dict[str, Any]:
+def result_of(house: House, *files: bytes, probability: float = NORMAL, dicom: bool = False) -> dict[str, Any]:
     house.models.by_region["hand"].probability = probability
+    house.dicom_writer = StudyDicomWriter() if dicom else None
     return run(house, house.accepted(*files))
 
 
@@ -93,7 +95,7 @@ def test_every_output_tells_of_two_patients(house: House) -> None:
     ],
 )
 def test_formatting_and_silence_are_no_conflict(house: House, formatting: dict[str, str]) -> None:
-    result = result_of(house, radiograph(1), radiograph(2, SOPInstanceUID=SECOND, **formatting))
+    result = result_of(house, radiograph(1), radiograph(2, SOPInstanceUID=SECOND, **formatting), dicom=True)
     assert (result["assessment"], result["reasons"]) == ("no_fracture", [])
     assert "sr" in [entry["name"] for entry in result["dicom_objects"]]
     assert conflicts(house) == []
@@ -105,8 +107,8 @@ def test_different_names_without_an_id_are_two_patients(house: House) -> None:
 
 
 def test_two_patients_in_one_dicom_study_are_told_of_however_they_came(house: House) -> None:
-    first = result_of(house, radiograph(1))
-    second = result_of(house, radiograph(2, SOPInstanceUID=SECOND, **ANOTHER))
+    first = result_of(house, radiograph(1), dicom=True)
+    second = result_of(house, radiograph(2, SOPInstanceUID=SECOND, **ANOTHER), dicom=True)
     assert (first["assessment"], second["assessment"]) == ("no_fracture", "inconclusive")
     (reason,) = second["reasons"]
     assert (reason["code"], reason["detail"]) == (
@@ -128,7 +130,7 @@ def test_two_orders_of_one_study_are_told_and_read(house: House) -> None:
 
 
 def test_other_pictures_under_one_uid_are_all_read(house: House) -> None:
-    result = result_of(house, radiograph(1), radiograph(2), radiograph(3))
+    result = result_of(house, radiograph(1), radiograph(2), radiograph(3), dicom=True)
     assert result["assessment"] == "no_fracture"
     assert codes(result) == ["sop_instance_uid_shared"]
     assert result["reasons"][0]["detail"] == "views 1, 2 and 3"
@@ -164,7 +166,7 @@ def test_a_damaged_file_that_came_later_is_a_view_that_is_missing(house: House) 
 
 
 def test_files_without_an_instance_uid_are_read(house: House) -> None:
-    result = result_of(house, radiograph(1, SOPInstanceUID=None), radiograph(2, SOPInstanceUID=None))
+    result = result_of(house, radiograph(1, SOPInstanceUID=None), radiograph(2, SOPInstanceUID=None), dicom=True)
     assert (result["assessment"], result["reasons"]) == ("no_fracture", [])
     assert result["no_dicom"]["code"] == "no_dicom_source"
 
@@ -184,8 +186,8 @@ def test_padding_makes_no_other_instance_and_a_zero_does(house: House) -> None:
 
 
 def test_one_uid_in_two_studies_is_told_of_in_the_later_and_both_are_read(house: House) -> None:
-    first = result_of(house, radiograph(1))
-    second = result_of(house, radiograph(2, StudyInstanceUID=OTHER_STUDY, **ANOTHER), probability=FRACTURED)
+    first = result_of(house, radiograph(1), dicom=True)
+    second = result_of(house, radiograph(2, StudyInstanceUID=OTHER_STUDY, **ANOTHER), probability=FRACTURED, dicom=True)
     assert (first["assessment"], first["reasons"]) == ("no_fracture", [])
     assert second["assessment"] == "fracture"
     (reason,) = second["reasons"]
