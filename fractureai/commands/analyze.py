@@ -126,7 +126,7 @@ def export(study: Study, result: StudyResult, store: ObjectStore, out_dir: Path)
 def _analyzed(studies: list[Study], deployment: Deployment, *, quiet: bool) -> Iterator[tuple[Study, StudyResult]]:
     progress = studies if quiet else track(studies, "Reading", console=Console(stderr=True), transient=True)
     for study in progress:
-        yield study, inline.analyze(study, deployment)
+        yield study, inline.analyze(study, deployment, among=studies)
 
 
 def settings_for_folder(folder: Path, *, dicom: bool) -> Settings:

@@ -10,6 +10,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from fractureai.domain.reasons import WARNINGS
+
 STYLES = {"fracture": "bold red", "suspected": "yellow", "inconclusive": "magenta", "no_fracture": "green"}
 """Colour only helps: the word stands beside it."""
 
@@ -38,7 +40,8 @@ def print_results(results: Iterable[Mapping[str, Any]], console: Console) -> Non
     for result in explained:
         console.print(Text(result["label"], "bold"))
         for reason in result["reasons"]:
-            console.print(Padding(Text(reason["sentence"]), (0, 0, 0, 2)))
+            style = "bold red" if reason["code"] in WARNINGS else ""
+            console.print(Padding(Text(reason["sentence"], style), (0, 0, 0, 2)))
 
 
 def exit_code(results: Iterable[Mapping[str, Any]]) -> int:

@@ -68,7 +68,7 @@ class WatchHere:
                 names_of = {sha256_of(path): name for name, path in files}
                 reasons |= {name: reason.sentence for name, reason in refused if reason.code != "duplicate_file"}
                 for study in studies:
-                    result = inline.analyze(study, deployment)
+                    result = inline.analyze(study, deployment, among=studies)
                     export(study, result, deployment.store, self._out_dir)
                     if result.state is not WorkState.DONE:
                         for source, image in zip(study.images, result.images, strict=True):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import zlib
-from dataclasses import dataclass
 from io import BytesIO
 
 from pydicom.datadict import tag_for_keyword
@@ -13,6 +12,8 @@ from pydicom.filereader import read_dataset
 from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
+
+from fractureai.domain.identity import InstanceIdentity, uid_text
 
 HEAD_BYTES = 1 << 20
 """How much of a data set is looked at; what precedes the UIDs is a few kilobytes."""
@@ -26,17 +27,7 @@ class NotUnderstood(Exception):
     """The bytes are no data set, or one that does not say which examination it belongs to."""
 
 
-@dataclass(frozen=True, slots=True)
-class Belonging:
-    """Where an instance belongs. Nothing of it but the modality is kept."""
-
-    sop_class_uid: str
-    sop_instance_uid: str
-    study_instance_uid: str
-    modality: str
-
-
-def belonging(head: bytes, transfer_syntax_uid: str) -> Belonging:
+def belonging(head: bytes, transfer_syntax_uid: str) -> InstanceIdentity:
     """Read it from the first :data:`HEAD_BYTES` of an encoded data set.
 
     Raises
@@ -56,7 +47,7 @@ def belonging(head: bytes, transfer_syntax_uid: str) -> Belonging:
         if not _UID.fullmatch(found[keyword]):
             raise NotUnderstood(f"no valid {keyword}")
     modality = re.sub(r"[^A-Z0-9]", "", found["Modality"])[:16]
-    return Belonging(found["SOPClassUID"], found["SOPInstanceUID"], found["StudyInstanceUID"], modality)
+    return InstanceIdentity(found["SOPClassUID"], found["SOPInstanceUID"], found["StudyInstanceUID"], modality)
 
 
 def _read(head: bytes, syntax: UID) -> Dataset:
@@ -84,4 +75,4 @@ def _text(dataset: Dataset, keyword: str) -> str:
         raise NotUnderstood(f"{keyword} cannot be read") from error
     if isinstance(value, Sequence):  # pydicom may take for ever to write one as text
         raise NotUnderstood(f"{keyword} is a sequence")
-    return "" if value is None else str(value).strip().rstrip("\0")
+    return "" if value is None else uid_text(value)

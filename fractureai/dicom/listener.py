@@ -29,7 +29,8 @@ from fractureai.dicom.peers import Peers
 from fractureai.dicom.recording import Recorder
 from fractureai.dicom.server import ListenerServer, wake
 from fractureai.domain import keys
-from fractureai.domain.examinations import Arrival, Quiet, examination_id, instance_id
+from fractureai.domain.examinations import Arrival, Quiet
+from fractureai.domain.identity import uid_text
 from fractureai.errors import BrokenDeployment, TransientFailure
 from fractureai.stages import examinations
 from fractureai.stages.accept import AcceptPorts
@@ -220,23 +221,21 @@ class Listener:
             found = belonging(bytes(incoming.head), event.context.transfer_syntax)
         except NotUnderstood as error:
             return CANNOT_UNDERSTAND, str(error)
-        if found.sop_class_uid != sop_class or found.sop_instance_uid != str(request.AffectedSOPInstanceUID):
+        if found.sop_class_uid != sop_class or found.sop_instance_uid != uid_text(request.AffectedSOPInstanceUID):
             return DOES_NOT_MATCH, "data set and request name different instances"
         stored = incoming.sink.commit()
         site = association.fractureai_site
-        arrival = Arrival(
+        arrival = Arrival.of(
+            found,
             site=site,
-            examination_id=examination_id(site, found.study_instance_uid),
-            instance_id=instance_id(site, found.sop_instance_uid),
             arrival_id=incoming.arrival_id,
             size_bytes=stored.size_bytes,
             sha256=stored.sha256,
-            modality=found.modality,
             caller=association.fractureai_caller,
             received_at_s=incoming.received_at_s,
         )
         if not examinations.arrived(arrival, self._settings.quiet, self._ports):
-            _LOG.info("instance %s came again and is not read again", arrival.instance_id)
+            _LOG.info("instance %s came again, byte for byte, and is not processed again", arrival.instance_id)
         self._recorder.arrived(site, arrival.caller, association.requestor.address, arrival.examination_id)
         return SUCCESS, ""
 

@@ -10,7 +10,7 @@ from pydicom.uid import UID, ImplicitVRLittleEndian
 
 from fractureai.dicom.classes import STORAGE_CLASSES
 from fractureai.dicom.headers import HEAD_BYTES, NotUnderstood, belonging
-from fractureai.domain.examinations import InstanceIdentity
+from fractureai.domain.identity import InstanceIdentity
 from fractureai.errors import RejectedInput
 
 _CLASSES = frozenset(str(uid) for uid in STORAGE_CLASSES)
@@ -35,10 +35,9 @@ class Part10Reader:
         except Exception as error:  # pydicom raises many kinds on damaged bytes
             raise RejectedInput("damaged", "not a DICOM file of PS3.10") from error
         try:
-            found = belonging(head[stream.tell() :], syntax)
+            return belonging(head[stream.tell() :], syntax)
         except NotUnderstood as error:
             raise RejectedInput("damaged", str(error)) from error
-        return InstanceIdentity(found.sop_class_uid, found.sop_instance_uid, found.study_instance_uid, found.modality)
 
     def takes(self, sop_class_uid: str) -> bool:
         """Whether objects of this class are radiographs."""

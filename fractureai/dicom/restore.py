@@ -9,7 +9,7 @@ import re
 
 from fractureai.dicom.part10 import Part10Reader
 from fractureai.domain import keys
-from fractureai.domain.examinations import Arrival, Quiet, examination_id, instance_id
+from fractureai.domain.examinations import Arrival, Quiet
 from fractureai.domain.ports import Ledger, ObjectStore
 from fractureai.errors import RejectedInput
 
@@ -52,14 +52,12 @@ def _arrival(store: ObjectStore, key: str, site: str, received_at_s: float, arri
     except (KeyError, RejectedInput):
         _LOG.warning("%s is gone or cannot be read", keys.arrival(site, arrival_id, received_at_s))
         return None
-    return Arrival(
+    return Arrival.of(
+        identity,
         site=site,
-        examination_id=examination_id(site, identity.study_instance_uid),
-        instance_id=instance_id(site, identity.sop_instance_uid),
         arrival_id=arrival_id,
         size_bytes=size_bytes,
         sha256=digest.hexdigest(),
-        modality=identity.modality,
         caller=_CALLER,
         received_at_s=received_at_s,
     )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fractureai.domain.card import ModelCard
-from fractureai.domain.reasons import Reason
+from fractureai.domain.reasons import REMARKS, WARNINGS, Reason
 from fractureai.domain.scores import RegionReading
 from fractureai.domain.study import Assessment
 
@@ -48,11 +48,37 @@ def assess_probability(probability: float, thresholds: tuple[float, float]) -> F
     return Finding(Assessment.NO_FRACTURE)
 
 
-def assess_study(findings: Sequence[Finding]) -> Finding:
+def beyond_doubt(finding: Finding, notes: Sequence[Reason]) -> Finding:
+    """Replace ``no_fracture`` by ``inconclusive`` where a note contradicts it.
+
+    A normal result of another bone, or of an unknown one of two patients, means nothing. A fracture stays urgent.
+    """
+    against = tuple(note for note in notes if note.code not in REMARKS)
+    if finding.assessment is Assessment.NO_FRACTURE and against:
+        return Finding(Assessment.INCONCLUSIVE, tuple(dict.fromkeys((*finding.reasons, *against))))
+    return finding
+
+
+def assess_study(findings: Sequence[Finding], notes: Sequence[Reason] = ()) -> Finding:
     """Decide on a study from its images: the most urgent view counts.
 
-    A view that could not be assessed keeps the study from ``no_fracture``.
+    A view that could not be assessed keeps the study from ``no_fracture``, and so does a note that is no mere remark.
+
+    Parameters
+    ----------
+    notes:
+        What is to be said of the study as a whole.
+
+    Returns
+    -------
+    The assessment with all reasons, warnings first.
     """
+    found = beyond_doubt(_most_urgent(findings), notes)
+    reasons = dict.fromkeys((*found.reasons, *notes))
+    return Finding(found.assessment, tuple(sorted(reasons, key=lambda reason: reason.code not in WARNINGS)))
+
+
+def _most_urgent(findings: Sequence[Finding]) -> Finding:
     if not findings:
         return Finding(Assessment.INCONCLUSIVE, (Reason("no_images"),))
     worst = min(findings, key=lambda finding: finding.assessment.urgency)

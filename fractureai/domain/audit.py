@@ -24,6 +24,7 @@ class Act(StrEnum):
 
     START = "start"
     INTAKE = "intake"
+    CONFLICT = "conflict"
     VIEW = "view"
     DOWNLOAD = "download"
     SENT = "sent"
@@ -65,6 +66,7 @@ _LOGIN = Coded("110122", "Login")
 EVENTS: Mapping[Act, EventKind] = {
     Act.START: EventKind(Coded("110100", "Application Activity"), "E", Coded("110120", "Application Start")),
     Act.INTAKE: EventKind(Coded("110107", "Import"), "C"),
+    Act.CONFLICT: EventKind(Coded("110107", "Import"), "C"),
     Act.VIEW: EventKind(_ACCESSED, "R"),
     Act.DOWNLOAD: EventKind(Coded("110106", "Export"), "R"),
     Act.SENT: EventKind(Coded("110104", "DICOM Instances Transferred"), "R"),

@@ -10,29 +10,10 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 
+from fractureai.domain.identity import InstanceIdentity, examination_id
 from fractureai.domain.study import check_id, check_site
 
-_NAMESPACE = uuid.UUID("b1f6a7f2-1a53-4d7e-8d35-5c0a4f0f7e55")
-
-
-def examination_id(site: str, study_instance_uid: str) -> str:
-    """The id of an examination: the same for the same site and StudyInstanceUID."""
-    return uuid.uuid5(_NAMESPACE, f"{check_site(site)} study {study_instance_uid}").hex
-
-
-def instance_id(site: str, sop_instance_uid: str) -> str:
-    """The id of an instance: the same for the same site and SOPInstanceUID."""
-    return uuid.uuid5(_NAMESPACE, f"{check_site(site)} instance {sop_instance_uid}").hex
-
-
-@dataclass(frozen=True, slots=True)
-class InstanceIdentity:
-    """Which instance a file is, and of which examination; the UIDs as the sender wrote them, each checked to be one."""
-
-    sop_class_uid: str
-    sop_instance_uid: str
-    study_instance_uid: str
-    modality: str
+_NAMESPACE = uuid.UUID("6f0c5a39-52f3-4a7e-9a3c-1d0b5f0f7e10")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +22,9 @@ class Arrival:
 
     Attributes
     ----------
+    instance_id:
+        The same for the same bytes under the same UIDs, and for nothing else: consoles copy SOP Instance UIDs,
+        corrected images are sent again under theirs, and images of two patients were seen to share one.
     arrival_id:
         Random; names the object.
     modality:
@@ -58,6 +42,25 @@ class Arrival:
     modality: str
     caller: str
     received_at_s: float
+
+    @classmethod
+    def of(
+        cls,
+        identity: InstanceIdentity,
+        *,
+        site: str,
+        arrival_id: str,
+        size_bytes: int,
+        sha256: str,
+        caller: str,
+        received_at_s: float,
+    ) -> Arrival:
+        """The arrival of a file that names itself so."""
+        examination = examination_id(site, identity.study_instance_uid)
+        instance = uuid.uuid5(_NAMESPACE, f"{examination} {identity.sop_instance_uid} {sha256}").hex
+        return cls(
+            site, examination, instance, arrival_id, size_bytes, sha256, identity.modality, caller, received_at_s
+        )
 
     def __post_init__(self) -> None:
         check_site(self.site)

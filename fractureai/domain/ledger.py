@@ -11,6 +11,7 @@ from typing import Protocol
 from fractureai.domain.access import AccessLedger
 from fractureai.domain.audit import AuditLedger
 from fractureai.domain.examinations import Arrival, Closing, Quiet, Revision
+from fractureai.domain.identity import KnownImage
 from fractureai.domain.reasons import Reason
 from fractureai.domain.records import (
     ALL_STUDIES,
@@ -340,6 +341,22 @@ class ExaminationLedger(Protocol):
         """Those of the ids that nothing will be made of: a crash left them between store and ledger."""
 
 
+class IdentityLedger(Protocol):
+    """Which images a site has under which SOP Instance UIDs (:mod:`fractureai.domain.identity`)."""
+
+    def name_images(self, study: Study, pictures: Mapping[int, str]) -> None:
+        """Remember which instances the images of a study name themselves; those without a name stay as they are.
+
+        ``pictures``: by number, the hashes of what was decoded.
+        """
+
+    def known_images(self, study: Study) -> list[KnownImage]:
+        """Images of other studies under the SOP Instance UIDs of this one, whatever their bytes; 500 at most."""
+
+    def studies_sharing(self, study: Study) -> list[str]:
+        """The ids of other studies with images of the same DICOM studies; 8 at most."""
+
+
 class Ledger(
     IntakeLedger,
     UploadLedger,
@@ -350,6 +367,7 @@ class Ledger(
     AuditLedger,
     RetentionLedger,
     ExaminationLedger,
+    IdentityLedger,
     Protocol,
 ):
     """The state of the work."""

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from fractureai.domain.card import ModelCard
 from fractureai.domain.dicom_objects import DicomKind, DicomObject
-from fractureai.domain.examinations import InstanceIdentity
+from fractureai.domain.identity import InstanceIdentity
 from fractureai.domain.ledger import Ledger as Ledger
 from fractureai.domain.radiograph import Header, Radiograph
 from fractureai.domain.reasons import Reason
@@ -91,8 +91,8 @@ class Decoder(Protocol):
     def decode(self, path: Path) -> Radiograph:
         """Read one radiograph, by content, never by name. Raises ``RejectedInput`` with the reason."""
 
-    def group_of(self, path: Path) -> str:
-        """What views of one study share: the StudyInstanceUID of a DICOM file, ``""`` for anything else. Cheap."""
+    def identify(self, path: Path) -> InstanceIdentity | None:
+        """Which instance a DICOM file claims to be, of which DICOM study; ``None`` for anything else. Cheap."""
 
     def close(self) -> None:
         """End the decoding child."""

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import base64
 import hmac
+from collections.abc import Sequence
 from pathlib import PurePosixPath
+
+from fractureai.domain.identity import patient_key
 
 KEY_BYTES = 32
 _MOST_DAYS = 3650
+_MOST_WORDS = 5
 # What a file name may go on ending with: the kinds of files there are, and nothing a name could hide in.
 _ENDINGS = frozenset({".dcm", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".zip"})
 _VERSION, _VARIANT = 8 << 76, 2 << 62
@@ -32,8 +36,18 @@ class Pseudonyms:
         return f"2.25.{number | _VERSION | _VARIANT}"
 
     def patient(self, site: str, value: str) -> str:
-        """``P`` and 12 letters and digits; ``""`` for nobody."""
-        return self._short("P", "patient", site, value)
+        """``P`` and 12 letters and digits, however the ID is formatted; ``""`` for no ID."""
+        return self._short("P", "patient", site, patient_key(value))
+
+    def name(self, site: str, patient: str, words: Sequence[str], birth_date: str) -> str:
+        """A short code for each word of a name and for a birth date.
+
+        They show when files name two patients under one ID. The codes depend on the patient, so that two patients of
+        the same name have different ones.
+        """
+        parts = [("N", word) for word in words[:_MOST_WORDS]] + ([("B", birth_date)] if birth_date else [])
+        key = patient_key(patient)
+        return " ".join(self._short(kind, "name word", site, f"{key}\0{part}")[:7] for kind, part in parts)
 
     def accession(self, site: str, value: str) -> str:
         """``A`` and 12 letters and digits; ``""`` for none."""
@@ -41,7 +55,7 @@ class Pseudonyms:
 
     def shift_days(self, site: str, patient: str) -> int:
         """How many days all dates of a patient move: back, between one day and ten years."""
-        return -1 - int.from_bytes(self._mac("days", site, patient)[:8]) % _MOST_DAYS
+        return -1 - int.from_bytes(self._mac("days", site, patient_key(patient))[:8]) % _MOST_DAYS
 
     def file_name(self, site: str, name: str) -> str:
         """The path with each part replaced, so that what lay in one folder still does."""

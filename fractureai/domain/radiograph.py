@@ -42,6 +42,13 @@ class Header:
     laterality: str = ""
     photometric_interpretation: str = ""
     burned_in_annotation: str = ""
+    issuer_of_patient_id: str = ""
+    presentation_intent_type: str = ""
+    source_image_uid: str = ""
+    irradiation_event_uid: str = ""
+    acquisition_number: str = ""
+    acquisition_date: str = ""
+    acquisition_time: str = ""
 
     def to_json(self) -> dict[str, str]:
         """All fields."""

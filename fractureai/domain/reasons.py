@@ -47,9 +47,22 @@ _TABLE: dict[str, str] = {
     "views_not_assessed": "Not every view of the study could be assessed; read those views without this system.",
     "models_disagree": "The readings of this image vary too much to call it normal.",
     "near_threshold": "The probability lies between the two thresholds: neither a clear finding nor a clear absence.",
+    # Which patient, instance and exposure the files name.
+    "patient_conflict": "Do not use this result before it is clear whose images these are: the files name different "
+    "patients.",
+    "accession_conflict": "The files name different accession numbers. Check which order each image belongs to.",
+    "sop_instance_uid_shared": "Check the sending device: different images have the same SOP Instance UID. Each was "
+    "assessed.",
+    "sop_instance_uid_elsewhere": "Check which study this image belongs to: another study has a different one with the "
+    "same SOP Instance UID.",
+    "image_revised": "Compare the earlier image: a different one with the same SOP Instance UID was processed for this "
+    "DICOM study.",
+    "image_superseded": "A later file with the same SOP Instance UID was assessed instead of this one.",
+    "raw_image": "This is the unprocessed image of an exposure (FOR PROCESSING). Its processed image was assessed "
+    "instead.",
     # Why there are no DICOM results.
     "no_dicom_source": "The images did not come as DICOM of a study, so no results can be filed into one. Use the PDF.",
-    "dicom_conflict": "The DICOM files are of different studies or patients, so no results are filed into either.",
+    "dicom_conflict": "The DICOM files are of different DICOM studies, so no results are filed into either.",
     "dicom_failed": "The DICOM results could not be written; the report is not affected. An operator finds the error "
     "in the log by the study's id.",
     # Our own failures.
@@ -69,6 +82,27 @@ _TABLE: dict[str, str] = {
 }
 
 REASONS: Mapping[str, str] = MappingProxyType(_TABLE)
+
+WARNINGS = frozenset({"patient_conflict"})
+"""What must be settled before any part of a result is used; every output shows it first, apart from other reasons."""
+
+REMARKS = frozenset(
+    {
+        "accession_conflict",
+        "sop_instance_uid_shared",
+        "sop_instance_uid_elsewhere",
+        "image_revised",
+        "image_superseded",
+        "raw_image",
+    }
+)
+"""What a reader should know of the files, and what takes nothing from the assessment of their pictures."""
+
+AMBIGUOUS_UIDS = frozenset({"sop_instance_uid_shared", "sop_instance_uid_elsewhere", "image_revised"})
+"""Where an archive may have another picture under the image's SOP Instance UID, so that nothing may point to it."""
+
+CONFLICTS = WARNINGS | AMBIGUOUS_UIDS | {"accession_conflict"}
+"""What is written into the audit."""
 
 OUTAGES = frozenset({"store_unavailable", "store_full", "ledger_unavailable", "queue_unavailable"})
 """What is away and comes back: no fault of a study that met it, however often."""

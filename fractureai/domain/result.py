@@ -8,7 +8,7 @@ from typing import Any
 
 from fractureai.domain.assessment import Finding
 from fractureai.domain.dicom_objects import DicomObject
-from fractureai.domain.reasons import Reason
+from fractureai.domain.reasons import WARNINGS, Reason
 from fractureai.domain.scores import ModelIdentity
 from fractureai.domain.study import Assessment, Study, WorkState
 
@@ -52,6 +52,8 @@ class ImageResult:
         Which of ``image``, ``heat``, ``overlay``, ``roi`` exist.
     view:
         ``None`` where the file is not DICOM.
+    set_aside:
+        Whether another image of the study was assessed instead of this one; the reason says which.
     """
 
     number: int
@@ -69,6 +71,7 @@ class ImageResult:
     model: ModelIdentity | None = None
     artifacts: tuple[str, ...] = ()
     view: ViewTags | None = None
+    set_aside: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The image's entry in ``result.json``."""
@@ -93,6 +96,7 @@ class ImageResult:
             "model": None if self.model is None else self.model.name,
             "artifacts": list(self.artifacts),
             "view": self.view and asdict(self.view),
+            "set_aside": self.set_aside,
         }
 
     @classmethod
@@ -116,6 +120,7 @@ class ImageResult:
             model=models[data["model"]] if data["model"] else None,
             artifacts=tuple(data["artifacts"]),
             view=ViewTags(**data["view"]) if data.get("view") else None,
+            set_aside=data.get("set_aside", False),
         )
 
 
@@ -145,6 +150,16 @@ class StudyResult:
         finding = Finding(Assessment.INCONCLUSIVE, reasons)
         images = tuple(ImageResult(image.number, image.file_name, finding) for image in study.images)
         return cls(study.study_id, study.label, WorkState.FAILED, finding, images, (), software_version)
+
+    @property
+    def views(self) -> tuple[ImageResult, ...]:
+        """The images that count: all but those that were set aside."""
+        return tuple(image for image in self.images if not image.set_aside)
+
+    @property
+    def warnings(self) -> tuple[Reason, ...]:
+        """What must be settled before any part of the result is used."""
+        return tuple(reason for reason in self.finding.reasons if reason.code in WARNINGS)
 
     @property
     def region(self) -> str | None:

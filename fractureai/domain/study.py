@@ -79,12 +79,17 @@ class SourceImage:
         From 1, in the order of receipt; names the image's artifacts.
     file_name:
         What the sender called it. Shown, never used as a path.
+    sop_id, examination_id:
+        Ids of the UIDs that the file names itself by (:mod:`fractureai.domain.identity`); ``""`` where they are not
+        known, as for what is not DICOM.
     """
 
     number: int
     file_name: str
     size_bytes: int
     sha256: str
+    sop_id: str = ""
+    examination_id: str = ""
 
     def __post_init__(self) -> None:
         if self.number < 1 or self.size_bytes < 0 or len(self.sha256) != 64:

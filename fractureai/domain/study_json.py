@@ -16,7 +16,7 @@ def study_to_json(study: Study) -> dict[str, Any]:
         "batch_id": study.batch_id,
         "label": study.label,
         "accepted_at_s": study.accepted_at_s,
-        "images": [_file_to_json(image) for image in study.images],
+        "images": [_image_to_json(image) for image in study.images],
     }
 
 
@@ -29,7 +29,7 @@ def study_from_json(data: Mapping[str, Any]) -> Study:
             batch_id=data["batch_id"],
             label=data["label"],
             accepted_at_s=float(data["accepted_at_s"]),
-            images=tuple(SourceImage(*_file(image)) for image in data["images"]),
+            images=tuple(_image(image) for image in data["images"]),
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"not a study.json: {error}") from error
@@ -62,6 +62,14 @@ def batch_from_json(data: Mapping[str, Any]) -> Batch:
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"not a batch.json: {error}") from error
+
+
+def _image_to_json(image: SourceImage) -> dict[str, Any]:
+    return {**_file_to_json(image), "sop_id": image.sop_id, "examination_id": image.examination_id}
+
+
+def _image(data: Mapping[str, Any]) -> SourceImage:
+    return SourceImage(*_file(data), data.get("sop_id", ""), data.get("examination_id", ""))
 
 
 def _file_to_json(file: SourceImage | Upload) -> dict[str, Any]:

@@ -20,6 +20,7 @@ import resource
 import select
 import struct
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -28,7 +29,7 @@ import cv2
 from fractureai.errors import RejectedInput
 from fractureai.imaging.confinement import confine
 from fractureai.imaging.limits import DecodeLimits
-from fractureai.imaging.reader import read_group, read_radiograph
+from fractureai.imaging.reader import read_identity, read_radiograph
 
 LENGTH = struct.Struct(">I")
 DEIDENTIFY = frozenset({"identify", "deidentify", "read"})
@@ -66,8 +67,9 @@ def _answer(request: dict[str, str], limits: DecodeLimits) -> tuple[dict[str, An
             from fractureai.imaging.deidentify_work import answer
 
             return answer(request, limits)
-        if request["op"] == "group":
-            return {"ok": "group", "group": read_group(Path(request["path"]), limits)}, None
+        if request["op"] == "identify_instance":
+            found = read_identity(Path(request["path"]), limits)
+            return {"ok": "instance", **(asdict(found) if found else {})}, None
         image = read_radiograph(Path(request["path"]), limits)
     except RejectedInput as error:
         return {"rejected": error.code, "detail": error.detail}, None

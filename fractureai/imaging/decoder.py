@@ -17,11 +17,12 @@ from typing import Any
 
 import numpy as np
 
+from fractureai.domain.identity import InstanceIdentity
 from fractureai.domain.radiograph import Header, Radiograph
 from fractureai.errors import RejectedInput
 from fractureai.imaging import media
 from fractureai.imaging.limits import DecodeLimits
-from fractureai.imaging.process import NONSENSE, Child, ChildDied, ChildTimedOut, raise_refusal
+from fractureai.imaging.process import IDENTITY, NONSENSE, Child, ChildDied, ChildTimedOut, raise_refusal
 from fractureai.imaging.text import clean
 
 _decoders: weakref.WeakSet[ChildDecoder] = weakref.WeakSet()
@@ -77,21 +78,23 @@ class ChildDecoder:
             self.close()
             raise RejectedInput("decoder_crashed", "its answer makes no sense") from error
 
-    def group_of(self, path: Path) -> str:
-        """The StudyInstanceUID of a DICOM file; ``""`` for anything else, unreadable files included.
+    def identify(self, path: Path) -> InstanceIdentity | None:
+        """Which instance a DICOM file claims to be; ``None`` for anything else, unreadable files included.
 
         A file that is no DICOM by its first bytes never reaches the child.
         """
         with path.open("rb") as file:
             kind = media.sniff(file.read(media.HEAD_BYTES))
         if kind.media_type != media.DICOM:
-            return ""
+            return None
         try:
             self._check_size(path)
-            answer, _ = self._ask("group", path)
+            answer, _ = self._ask("identify_instance", path)
         except RejectedInput:
-            return ""
-        return clean(answer.get("group", ""))
+            return None
+        if not answer.keys() & set(IDENTITY):
+            return None
+        return InstanceIdentity(*(clean(answer.get(name, "")) for name in IDENTITY))
 
     def close(self) -> None:
         """End the child; the next file starts a new one."""

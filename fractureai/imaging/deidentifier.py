@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from fractureai.domain.identity import birth_digits, name_words
 from fractureai.domain.ports import PseudonymBook
 from fractureai.domain.pseudonyms import Pseudonyms
 from fractureai.errors import RejectedInput, TransientFailure
@@ -68,15 +69,20 @@ class ChildDeidentifier:
     def _replaced(self, site: str, known: dict[str, Any]) -> dict[str, Any]:
         patient_id, accession = str(known["patient_id"]), str(known["accession_number"])
         study_uid = str(known["study_instance_uid"])
-        # Whoever has no id is told apart by the examination, so that strangers do not become one patient.
-        patient = self._pseudonyms.patient(site, patient_id or study_uid)
+        # Without an ID the DICOM study is the seed, so that unrelated patients do not become one.
+        seed = patient_id or study_uid
+        patient = self._pseudonyms.patient(site, seed)
+        name = self._pseudonyms.name(
+            site, seed, name_words(str(known["patient_name"])), birth_digits(str(known["patient_birth_date"]))
+        )
         uids = {uid: self._pseudonyms.uid(site, uid) for uid in map(str, known["uids"])}
         self._book.note(site, "patient", patient_id, patient)
         self._book.note(site, "accession", accession, self._pseudonyms.accession(site, accession))
         self._book.note(site, "study", study_uid, uids.get(study_uid, ""))
-        days = self._pseudonyms.shift_days(site, patient_id or study_uid) if self._shift_dates else None
+        days = self._pseudonyms.shift_days(site, seed) if self._shift_dates else None
         return {
             "patient": patient,
+            "name": "^".join(part for part in (patient, name) if part),
             "accession": self._pseudonyms.accession(site, accession),
             "uids": uids,
             "days": days,

@@ -25,10 +25,9 @@ from pydicom.sequence import Sequence
 from fractureai.errors import RejectedInput
 from fractureai.imaging import media
 from fractureai.imaging.dicom import parse as parse_dicom
-from fractureai.imaging.dicom_header import element
+from fractureai.imaging.dicom_header import read_header
 from fractureai.imaging.limits import DecodeLimits
 from fractureai.imaging.raster import refuse_animation
-from fractureai.imaging.text import clean
 
 METHOD = "FractureAI; PS3.15 2024b Basic Application Level Confidentiality Profile"
 MOST_UIDS = 1000
@@ -48,6 +47,8 @@ class Identifiers:
     """What a file says whose it is, and every UID of its own."""
 
     patient_id: str = ""
+    patient_name: str = ""
+    patient_birth_date: str = ""
     accession_number: str = ""
     study_instance_uid: str = ""
     uids: tuple[str, ...] = ()
@@ -58,6 +59,7 @@ class Replacements:
     """What stands in their place. ``days``: how far dates move; ``None``: they go."""
 
     patient: str
+    name: str
     accession: str
     uids: dict[str, str]
     days: int | None
@@ -80,8 +82,15 @@ def identifiers(data: bytes, limits: DecodeLimits) -> Identifiers:
         raise RejectedInput("damaged", "its UIDs cannot be read") from error
     if len(uids) > MOST_UIDS:
         raise RejectedInput("damaged", f"more than {MOST_UIDS} UIDs")
-    named = (clean(element(dataset, keyword) or "") for keyword in ("PatientID", "AccessionNumber", "StudyInstanceUID"))
-    return Identifiers(*named, uids)
+    found = read_header(dataset, "")
+    return Identifiers(
+        found.patient_id,
+        found.patient_name,
+        found.patient_birth_date,
+        found.accession_number,
+        found.study_instance_uid,
+        uids,
+    )
 
 
 def deidentified(data: bytes, replacements: Replacements, limits: DecodeLimits) -> bytes:
@@ -165,7 +174,8 @@ def _rules(replacements: Replacements) -> dict[Tag, Action]:
         else:
             rules[tag] = _sure(action)
     rules[0x0008, 0x0050] = _set(replacements.accession)
-    rules[0x0010, 0x0010] = rules[0x0010, 0x0020] = _set(replacements.patient)
+    rules[0x0010, 0x0010] = _set(replacements.name)
+    rules[0x0010, 0x0020] = _set(replacements.patient)
     rules[0x0010, 0x0030] = _set("")  # a birth date that was moved is still nearly one
     return rules
 

@@ -31,6 +31,8 @@ def answer(request: dict[str, Any], limits: DecodeLimits) -> tuple[dict[str, Any
         return {
             "ok": "identifiers",
             "patient_id": found.patient_id,
+            "patient_name": found.patient_name,
+            "patient_birth_date": found.patient_birth_date,
             "accession_number": found.accession_number,
             "study_instance_uid": found.study_instance_uid,
             "uids": found.uids,

@@ -24,6 +24,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
+from fractureai.domain.identity import InstanceIdentity
 from fractureai.domain.radiograph import Radiograph
 from fractureai.errors import RejectedInput
 from fractureai.imaging import jpeg2000, normalise
@@ -84,13 +85,14 @@ def read_dicom(data: bytes, limits: DecodeLimits) -> Radiograph:
         raise RejectedInput("damaged", "the DICOM pixel data cannot be decoded") from error
 
 
-def study_instance_uid(data: bytes, limits: DecodeLimits) -> str:
-    """The StudyInstanceUID, ``""`` where there is none or the file cannot be parsed."""
+def instance_identity(data: bytes, limits: DecodeLimits) -> InstanceIdentity | None:
+    """Which instance the file claims to be; ``None`` if it cannot be parsed."""
+    keywords = ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "Modality"]
     try:
-        dataset, _ = parse(data, limits, only=["StudyInstanceUID"])
+        dataset, _ = parse(data, limits, only=keywords)
     except RejectedInput:
-        return ""
-    return clean(element(dataset, "StudyInstanceUID") or "")
+        return None
+    return InstanceIdentity(*(clean(element(dataset, keyword) or "") for keyword in keywords))
 
 
 def parse(data: bytes, limits: DecodeLimits, only: list[str] | None = None) -> tuple[Dataset, str]:

@@ -38,6 +38,12 @@ _KEYWORDS: dict[str, str] = {
     "view_position": "ViewPosition",
     "photometric_interpretation": "PhotometricInterpretation",
     "burned_in_annotation": "BurnedInAnnotation",
+    "issuer_of_patient_id": "IssuerOfPatientID",
+    "presentation_intent_type": "PresentationIntentType",
+    "irradiation_event_uid": "IrradiationEventUID",
+    "acquisition_number": "AcquisitionNumber",
+    "acquisition_date": "AcquisitionDate",
+    "acquisition_time": "AcquisitionTime",
 }
 
 # On the plane of the detector or, last, of the digitised film; only the first is calibrated.
@@ -65,6 +71,7 @@ def read_header(dataset: Dataset, transfer_syntax_uid: str) -> Header:
         transfer_syntax_uid=clean(transfer_syntax_uid),
         laterality=laterality,
         patient_orientation=_orientation(element(dataset, "PatientOrientation")),
+        source_image_uid=_source_uid(dataset),
         **found,
     )
 
@@ -75,6 +82,13 @@ def _orientation(value: Any) -> str:
         parts = [str(part).strip().upper() for part in value]
         if len(parts) == 2 and all(part and set(part) <= set("ARLPFHS/I") for part in parts):
             return "\\".join(parts)
+    return ""
+
+
+def _source_uid(dataset: Dataset) -> str:
+    """The SOP Instance UID of the image this one was made of, the first if there are several."""
+    with contextlib.suppress(Exception):  # a sequence of anything: pydicom raises any type then
+        return _text(element(dataset.SourceImageSequence[0], "ReferencedSOPInstanceUID"))
     return ""
 
 

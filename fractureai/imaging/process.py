@@ -37,6 +37,9 @@ _MOST_ERRNO = 4096
 NONSENSE = (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
 """What reading an answer may raise: whoever has taken over a child writes its answers, as untrusted as the file."""
 
+IDENTITY = ("sop_class_uid", "sop_instance_uid", "study_instance_uid", "modality")
+"""What an answer tells of the instance a file claims to be."""
+
 _PACKAGE_ROOT = Path(fractureai.__file__).resolve().parents[1]
 
 # Passed on where set: finding libraries and nothing else; above all no credentials.

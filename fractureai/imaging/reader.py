@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from fractureai.domain.identity import InstanceIdentity
 from fractureai.domain.radiograph import Radiograph
 from fractureai.errors import RejectedInput
 from fractureai.imaging import media
@@ -29,14 +30,14 @@ def read_radiograph(path: Path, limits: DecodeLimits) -> Radiograph:
     raise RejectedInput("unknown_type", kind.instead)
 
 
-def read_group(path: Path, limits: DecodeLimits) -> str:
-    """The StudyInstanceUID of a DICOM file, ``""`` for anything else."""
+def read_identity(path: Path, limits: DecodeLimits) -> InstanceIdentity | None:
+    """Which instance a DICOM file claims to be; ``None`` for anything else, and for what cannot be parsed."""
     data = contents(path, limits.max_bytes)
     if media.sniff(data[: media.HEAD_BYTES]).media_type != media.DICOM:
-        return ""
-    from fractureai.imaging.dicom import study_instance_uid
+        return None
+    from fractureai.imaging.dicom import instance_identity
 
-    return study_instance_uid(data, limits)
+    return instance_identity(data, limits)
 
 
 def contents(path: Path, max_bytes: int) -> bytes:

@@ -12,6 +12,7 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
 
+from fractureai.domain.anatomy import PARTS
 from fractureai.phantoms.chest import render_chest
 from fractureai.phantoms.render import Phantom
 
@@ -19,15 +20,8 @@ _IMPLEMENTATION_UID = "2.25.329800735698586629295641978511506172918"
 _STUDY_DATE, _STUDY_TIME = "20260105", "093000"
 _CHEST_SPACING_MM = 0.24
 
-#: Region: Body Part Examined (PS3.16 annex L), and its SNOMED CT code.
-_ANATOMY = {
-    "elbow": ("ELBOW", "127949000", "Elbow region"),
-    "hand": ("HAND", "85562004", "Hand"),
-    "shoulder": ("SHOULDER", "16982005", "Shoulder region"),
-    "hip": ("HIP", "29836001", "Hip region"),
-    "leg": ("LEG", "30021000", "Lower leg"),
-    "chest": ("CHEST", "51185008", "Chest"),
-}
+#: Body Part Examined by region (PS3.16 annex L).
+_BODY_PARTS = {name: name.upper() for name in ("elbow", "hand", "shoulder", "hip", "leg", "chest")}
 #: View: View Position (0018,5101), Patient Orientation of the picture's rows and columns.
 _VIEWS = {"frontal": ("AP", ["L", "F"]), "lateral": ("LL", ["A", "F"]), "oblique": ("LLO", ["L", "F"])}
 
@@ -67,13 +61,13 @@ def _describe_patient_and_study(ds: Dataset, labels: Labels, body_part: str) -> 
 
 
 def _describe_image(ds: Dataset, region: str, view: str, laterality: str, spacing_mm: float) -> None:
-    body_part, code, meaning = _ANATOMY[region]
+    part = PARTS[_BODY_PARTS[region]]
     position, orientation = _VIEWS[view]
     ds.ImageType = ["DERIVED", "PRIMARY"]
     ds.DerivationDescription = "Computed phantom, not a patient"
-    ds.BodyPartExamined, ds.ViewPosition = body_part, position
+    ds.BodyPartExamined, ds.ViewPosition = part.term, position
     ds.ImageLaterality, ds.PatientOrientation = laterality, orientation
-    ds.AnatomicRegionSequence = _code(code, "SCT", meaning)
+    ds.AnatomicRegionSequence = _code(part.code, "SCT", part.meaning)
     ds.ImagerPixelSpacing = ds.PixelSpacing = [f"{spacing_mm:.6f}"] * 2
     ds.DetectorType, ds.PositionerType = "DIRECT", ""
     ds.AcquisitionContextSequence = Sequence([])
@@ -115,7 +109,7 @@ def to_dicom(
     name = patient_name or f"Phantom^{spec.region.capitalize()}"
     ds = Dataset()
     labels = Labels(study_uid, series_uid, sop_uid, instance_number, patient, name)
-    _describe_patient_and_study(ds, labels, _ANATOMY[spec.region][0])
+    _describe_patient_and_study(ds, labels, _BODY_PARTS[spec.region])
     _describe_image(ds, spec.region, spec.view, phantom.laterality, phantom.pixel_spacing_mm)
     return _encode(ds, phantom.pixels)
 

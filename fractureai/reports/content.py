@@ -104,7 +104,7 @@ def compose(study: Study, result: StudyResult, headers: Sequence[Header | None])
         summary=_summary(result, leading),
         scale=_scale(leading) if leading else None,
         reasons=tuple(_study_reasons(result)),
-        warnings=_warnings(known),
+        warnings=tuple(reason.sentence for reason in result.warnings),
         identity=_identity(known),
         patient=_patient_fields(known),
         study=_study_fields(study, known, created),
@@ -148,13 +148,6 @@ def _name_group(group: str) -> str:
 def _agreed(values: Iterable[str]) -> str:
     """The value the files share; all of them where they differ."""
     return " / ".join(dict.fromkeys(value for value in values if value))
-
-
-def _warnings(headers: Sequence[Header]) -> tuple[str, ...]:
-    for name in ("patient_name", "patient_id", "patient_birth_date"):
-        if len({getattr(header, name) for header in headers} - {""}) > 1:
-            return (wording.CONFLICT,)
-    return ()
 
 
 def _identity(headers: Sequence[Header]) -> str:
@@ -201,7 +194,7 @@ def _leading_view(result: StudyResult) -> ImageResult | None:
 
 
 def _summary(result: StudyResult, leading: ImageResult | None) -> tuple[Field, ...]:
-    total = len(result.images)
+    total = len(result.views)
     assessed = sum(image.fracture_probability is not None for image in result.images)
     fields = [Field("Region", (leading.region if leading else result.region) or "not told")]
     if leading is not None and leading.fracture_probability is not None:
@@ -221,8 +214,10 @@ def _scale(image: ImageResult) -> Scale | None:
 
 
 def _study_reasons(result: StudyResult) -> Iterable[str]:
-    """What led to the assessment; of several views, which ones it comes from."""
+    """What led to the assessment, besides warnings; of several views, which ones it comes from."""
     for reason in result.finding.reasons:
+        if reason in result.warnings:
+            continue
         views = [image for image in result.images if reason in image.finding.reasons]
         several = len(result.images) > 1 and views
         yield (
@@ -233,7 +228,9 @@ def _study_reasons(result: StudyResult) -> Iterable[str]:
 def _view(image: ImageResult, header: Header | None, total: int) -> ViewText:
     assessed = image.fracture_probability is not None
     headline = wording.HEADLINES[image.finding.assessment]
-    if not assessed:
+    if image.set_aside:
+        headline = wording.SET_ASIDE
+    elif not assessed:
         headline = wording.NOT_ASSESSED if image.region or header else wording.NOT_READ
     return ViewText(
         number=image.number,
@@ -262,7 +259,7 @@ def _details(image: ImageResult, header: Header | None) -> str:
 
 
 def _region(image: ImageResult, *, assessed: bool) -> str:
-    if image.region is None or image.region_probability is None:
+    if image.region is None or image.region_probability is None or image.set_aside:
         return ""
     if assessed:
         return f"{image.region} (probability {percent(image.region_probability)})"

@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
+from fractureai.domain.anatomy import finding_site
+from fractureai.domain.identity import patient_differences
 from fractureai.domain.ports import FhirAttachment
 from fractureai.domain.radiograph import Header
 from fractureai.domain.reasons import Reason
@@ -30,6 +32,7 @@ MEDIA_TYPE = "application/fhir+json; fhirVersion=4.0"
 ASSESSMENT_SYSTEM = "urn:fractureai:assessment"
 MODEL_SYSTEM = "urn:fractureai:model-card-sha256"
 _URI, _DICOM_UID, _UCUM = "urn:ietf:rfc:3986", "urn:dicom:uid", "http://unitsofmeasure.org"
+_SNOMED = "http://snomed.info/sct"
 _GENDERS = {"M": "male", "F": "female", "O": "other"}
 # HL7 v3 ObservationValue: asserted by an artificial intelligence.
 _AI = {
@@ -46,7 +49,7 @@ _STUDY_REPORT = {
     "text": "Assessment of limb radiographs by machine",
 }
 _FRACTURE = {
-    "coding": [{"system": "http://snomed.info/sct", "code": "125605004", "display": "Fracture of bone"}],
+    "coding": [{"system": _SNOMED, "code": "125605004", "display": "Fracture of bone"}],
     "text": "Signs of a fracture",
 }
 
@@ -63,12 +66,15 @@ class FhirDocumentWriter:
     ) -> Json:
         """One resource, the same for the same input. ``headers`` by image number, of the files that are DICOM."""
         header = next(iter(headers.values()), None)
-        patient = _patient(headers.values())
+        all_headers = list(headers.values())
+        # Also of a study that failed before it came to a result.
+        is_one_patient = not (result.warnings or patient_differences(all_headers))
+        patient = _patient(all_headers) if is_one_patient else None
         subject = {"subject": {"reference": "#patient"}} if patient else {}
         models = {model.name: _device(model) for model in result.models if _reads(model, result.images)}
         imaging = _imaging_study(header)
         observations = [
-            _observation(image, headers.get(image.number), subject, imaging, result.state) for image in result.images
+            _observation(image, headers.get(image.number), subject, imaging, result.state) for image in result.views
         ]
         contained = [*([patient] if patient else []), *models.values(), *observations]
         performed = _date(header.study_date) if header else None
@@ -80,7 +86,10 @@ class FhirDocumentWriter:
             "language": "en",
             "text": {"status": "generated", "div": _narrative(words)},
             "contained": contained,
-            "identifier": [{"system": _URI, "value": f"urn:uuid:{_dashed(row.study_id)}"}, *_accession(header)],
+            "identifier": [
+                {"system": _URI, "value": f"urn:uuid:{_dashed(row.study_id)}"},
+                *(_accessions(all_headers) if is_one_patient else ()),
+            ],
             "status": "preliminary",
             "category": [_RADIOLOGY],
             "code": _STUDY_REPORT,
@@ -96,13 +105,13 @@ class FhirDocumentWriter:
 
 def conclusion(result: StudyResult) -> str:
     """The study's assessment in words, with its reasons and what to do."""
-    assessment = result.finding.assessment
+    assessment, warnings = result.finding.assessment, result.warnings
+    reasons = _sentences([reason for reason in result.finding.reasons if reason not in warnings])
     if result.state is not WorkState.DONE:
-        parts = [f"{STATE_HEADLINES[result.state]}.", *_sentences(result.finding.reasons)]
+        parts = [f"{STATE_HEADLINES[result.state]}.", *reasons]
     else:
-        parts = [f"{HEADLINES[assessment]}.", MEANINGS[assessment], *_sentences(result.finding.reasons)]
-        parts.append(RECOMMENDATIONS[assessment])
-    return " ".join([*parts, f"Unverified. {DISCLAIMER}"])
+        parts = [f"{HEADLINES[assessment]}.", MEANINGS[assessment], *reasons, RECOMMENDATIONS[assessment]]
+    return " ".join([*_sentences(warnings), *parts, f"Unverified. {DISCLAIMER}"])
 
 
 def _sentences(reasons: Sequence[Reason]) -> list[str]:
@@ -143,8 +152,7 @@ def _observation(
     if notes := _sentences(image.finding.reasons):
         found["note"] = [{"text": sentence} for sentence in notes]
     if image.region and image.in_scope:
-        side = {"L": "left ", "R": "right "}.get(header.laterality[:1].upper() if header else "", "")
-        found["bodySite"] = {"text": f"{side}{image.region}"}
+        found["bodySite"] = _body_site(image.region, header)
     if image.model:
         found["device"] = {"reference": f"#{_device_id(image.model)}"}
     if imaging:
@@ -152,6 +160,13 @@ def _observation(
     if components:
         found["component"] = components
     return found
+
+
+def _body_site(region: str, header: Header | None) -> Json:
+    side = {"L": "left ", "R": "right "}.get(header.laterality[:1].upper() if header else "", "")
+    part = finding_site(region, header.body_part_examined if header else "")
+    coding = {"coding": [{"system": _SNOMED, "code": part.code, "display": part.meaning}]} if part else {}
+    return {**coding, "text": f"{side}{region}"}
 
 
 def _number(name: str, value: float | None) -> Json | None:
@@ -165,20 +180,22 @@ def _text(name: str, value: str) -> Json | None:
     return {"code": {"text": name}, "valueString": value} if value else None
 
 
-def _patient(headers: Any) -> Json | None:
-    """What the files agree on; a patient that is not the same in all of them is nobody."""
-    known = {(header.patient_id, header.patient_name) for header in headers}
-    if len(known) != 1 or known == {("", "")}:
-        return None
-    header = next(iter(headers))
+def _patient(headers: Sequence[Header]) -> Json | None:
+    """What the files say of the patient, each from the first that says it; they agree on whom they mean."""
+
+    def first(name: str) -> str:
+        return next((value for header in headers if (value := getattr(header, name))), "")
+
     found: Json = {"resourceType": "Patient", "id": "patient"}
-    if header.patient_id:
-        found["identifier"] = [{"type": {"text": "Patient ID of the images"}, "value": header.patient_id}]
-    if header.patient_name:
-        found["name"] = [{"text": header.patient_name}]
-    if header.patient_sex in _GENDERS:
-        found["gender"] = _GENDERS[header.patient_sex]
-    if born := _date(header.patient_birth_date):
+    if patient_id := first("patient_id"):
+        found["identifier"] = [{"type": {"text": "Patient ID of the images"}, "value": patient_id}]
+    if name := first("patient_name"):
+        found["name"] = [{"text": name}]
+    if not (patient_id or name):
+        return None
+    if (sex := first("patient_sex")) in _GENDERS:
+        found["gender"] = _GENDERS[sex]
+    if born := _date(first("patient_birth_date")):
         found["birthDate"] = born
     return found
 
@@ -211,11 +228,11 @@ def _imaging_study(header: Header | None) -> Json | None:
     return {"type": "ImagingStudy", "identifier": {"system": _DICOM_UID, "value": f"urn:oid:{uid}"}}
 
 
-def _accession(header: Header | None) -> list[Json]:
-    if header is None or not header.accession_number:
-        return []
+def _accessions(headers: Sequence[Header]) -> list[Json]:
+    """The orders that the files name."""
     kind = {"system": "http://terminology.hl7.org/CodeSystem/v2-0203", "code": "ACSN", "display": "Accession ID"}
-    return [{"type": {"coding": [kind]}, "value": header.accession_number}]
+    numbers = dict.fromkeys(header.accession_number for header in headers if header.accession_number)
+    return [{"type": {"coding": [kind]}, "value": number} for number in numbers]
 
 
 def _attachment(pdf: FhirAttachment, row: StudyRow) -> Json:

@@ -26,6 +26,7 @@ STATE_HEADLINES = {
 }
 NOT_ASSESSED = "Not assessed"
 NOT_READ = "Not read"
+SET_ASIDE = "Set aside"
 
 MEANINGS = {
     Assessment.FRACTURE: "At least one view reaches the upper threshold of the model for its region.",
@@ -59,10 +60,7 @@ RECOMMENDATIONS = {
     ),
 }
 
-CONFLICT = (
-    "The files of this study do not agree on the patient. "
-    "Check that they belong together before using any part of this report."
-)
+NO_RESULTS_FILED = f"No AI results are filed into this study; they are in the report of {PRODUCT}."
 BURNED_IN = "The header says that text is burned into the image."
 
 METHOD = (

@@ -26,7 +26,14 @@ Box = tuple[int, int, int, int]
 class ClassifiedImage:
     """What ``classify`` found; ``header`` is ``None`` where the file could not be read.
 
-    ``dicom_context`` is that of :class:`fractureai.domain.radiograph.Radiograph`.
+    Attributes
+    ----------
+    notes, obstacles:
+        Remarks and contradictions; why it must not be assessed.
+    set_aside:
+        Why it need not be assessed: another image of the study is assessed instead.
+    dicom_context:
+        That of :class:`fractureai.domain.radiograph.Radiograph`.
     """
 
     number: int
@@ -41,6 +48,7 @@ class ClassifiedImage:
     notes: tuple[Reason, ...]
     obstacles: tuple[Reason, ...]
     dicom_context: bytes = field(default=b"", repr=False)
+    set_aside: Reason | None = None
 
     @property
     def region(self) -> str | None:
@@ -49,8 +57,8 @@ class ClassifiedImage:
 
     @property
     def in_scope(self) -> bool:
-        """Whether a fracture model may read it."""
-        return self.header is not None and not self.obstacles
+        """Whether a fracture model reads it."""
+        return self.header is not None and not self.obstacles and self.set_aside is None
 
     def to_json(self) -> dict[str, Any]:
         """Its entry in ``classification.json``."""
@@ -65,6 +73,7 @@ class ClassifiedImage:
             "notes": [reason.to_json() for reason in self.notes],
             "obstacles": [reason.to_json() for reason in self.obstacles],
             "dicom_context": base64.b64encode(self.dicom_context).decode(),
+            "set_aside": self.set_aside and self.set_aside.to_json(),
         }
 
     @classmethod
@@ -84,25 +93,32 @@ class ClassifiedImage:
             notes=tuple(Reason.from_json(entry) for entry in data["notes"]),
             obstacles=tuple(Reason.from_json(entry) for entry in data["obstacles"]),
             dicom_context=base64.b64decode(data.get("dicom_context", "")),
+            set_aside=Reason.from_json(data["set_aside"]) if data.get("set_aside") else None,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Classification:
-    """``classification.json``."""
+    """``classification.json``. ``notes`` are of the study as a whole."""
 
     images: tuple[ClassifiedImage, ...]
     model: ModelIdentity
+    notes: tuple[Reason, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The whole file."""
-        return {"images": [image.to_json() for image in self.images], "model": self.model.to_json()}
+        return {
+            "images": [image.to_json() for image in self.images],
+            "model": self.model.to_json(),
+            "notes": [reason.to_json() for reason in self.notes],
+        }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Classification:
         """Read what :meth:`to_json` wrote."""
         images = tuple(ClassifiedImage.from_json(entry) for entry in data["images"])
-        return cls(images, ModelIdentity(**data["model"]))
+        notes = tuple(Reason.from_json(entry) for entry in data.get("notes", ()))
+        return cls(images, ModelIdentity(**data["model"]), notes)
 
 
 @dataclass(frozen=True, slots=True)

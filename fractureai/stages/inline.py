@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
+from fractureai.domain.identity import known_among
 from fractureai.domain.reasons import Reason
 from fractureai.domain.records import Claim
 from fractureai.domain.result import StudyResult
 from fractureai.domain.study import Stage, Study
 from fractureai.stages import classify, detect, explain, report
+from fractureai.stages.identity import Elsewhere
 from fractureai.stages.lease import Closed
 from fractureai.stages.ports import StagePorts
 
@@ -24,14 +26,25 @@ WORK: Final[dict[Stage, Callable[[Claim, StagePorts], Closed | None]]] = {
 }
 
 
-def analyze(study: Study, ports: StagePorts, *, observe: Callable[[Stage], None] = lambda _: None) -> StudyResult:
+def analyze(
+    study: Study,
+    ports: StagePorts,
+    *,
+    among: Sequence[Study] = (),
+    observe: Callable[[Stage], None] = lambda _: None,
+) -> StudyResult:
     """Run all stages of a study whose sources are in the store.
 
-    ``observe`` is told each stage before it begins. An unexpected error becomes a ``failed`` result, so that the
-    studies after it go on.
+    ``among`` are the studies it came with; ``observe`` is told each stage before it begins. An unexpected error becomes
+    a ``failed`` result, so that the studies after it go on.
     """
+
+    def classify_alone(claim: Claim, ports: StagePorts) -> Closed | None:
+        found = classify.classified(claim.study, lambda named, _: Elsewhere(known_among(named, among)), ports)
+        return found if isinstance(found, Closed) else None
+
     try:
-        for stage, work in WORK.items():
+        for stage, work in {**WORK, Stage.CLASSIFY: classify_alone}.items():
             observe(stage)
             closed = work(Claim(study, stage, "inline", 1), ports)
             if closed is not None:

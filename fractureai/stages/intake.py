@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from fractureai.domain import keys
+from fractureai.domain.identity import InstanceIdentity
 from fractureai.domain.name_pattern import NamePattern
 from fractureai.domain.reasons import Reason
 from fractureai.domain.records import BatchClaim, Priority
@@ -22,6 +23,7 @@ from fractureai.errors import RejectedInput, TransientFailure
 from fractureai.stages import tidy
 from fractureai.stages.artifacts import read_json, write_json
 from fractureai.stages.attempts import Again, GiveUp, after, exhausted, insist, kept
+from fractureai.stages.identity import ids_of
 from fractureai.stages.order import priority_of
 from fractureai.stages.ports import StagePorts
 
@@ -41,6 +43,7 @@ class _File:
     size_bytes: int
     sha256: str
     group: str
+    named: InstanceIdentity | None = None
 
 
 def run(batch_id: str, ports: StagePorts) -> str:
@@ -131,8 +134,9 @@ def _files(
         return
     with ports.store.as_file(key) as path:
         if not ports.archives.is_archive(path):
-            group = belongs.of(ports.decoder.group_of(path), upload.file_name, upload.sha256)
-            yield _File(key, upload.file_name, upload.size_bytes, upload.sha256, group)
+            named = ports.decoder.identify(path)
+            group = belongs.of(named, upload.file_name, upload.sha256)
+            yield _File(key, upload.file_name, upload.size_bytes, upload.sha256, group, named)
             return
         try:
             members, skipped = ports.archives.members(path)
@@ -155,8 +159,9 @@ def _files(
             finally:
                 sink.abort()
             with ports.store.as_file(member_key) as member_path:
-                group = belongs.of(ports.decoder.group_of(member_path), name, stored.sha256)
-            yield _File(member_key, name, stored.size_bytes, stored.sha256, group)
+                named = ports.decoder.identify(member_path)
+            group = belongs.of(named, name, stored.sha256)
+            yield _File(member_key, name, stored.size_bytes, stored.sha256, group, named)
 
 
 class _Belonging:
@@ -166,12 +171,12 @@ class _Belonging:
         self._grouping = batch.grouping
         self._pattern = NamePattern(batch.pattern) if batch.grouping is Grouping.PATTERN else None
 
-    def of(self, examination: str, file_name: str, sha256: str) -> str:
-        """``examination`` is the StudyInstanceUID, ``""`` for a file that is not DICOM."""
+    def of(self, instance: InstanceIdentity | None, file_name: str, sha256: str) -> str:
+        """``instance`` is what a DICOM file names itself."""
         if self._grouping is Grouping.STUDY:
             return _ALL
-        if examination:
-            return examination
+        if instance is not None and instance.study_instance_uid:
+            return instance.study_instance_uid
         named: str | None = None
         if self._pattern is not None:
             named = self._pattern.study_of(file_name)
@@ -187,7 +192,7 @@ def _study(batch: Batch, group: str, kept: list[_File], ports: StagePorts) -> St
     for number, file in enumerate(kept, start=1):
         ports.store.copy(file.key, keys.source(batch.site, study_id, number))
         name = PurePosixPath(file.file_name).name if len(kept) > 1 else file.file_name
-        images.append(SourceImage(number, name, file.size_bytes, file.sha256))
+        images.append(SourceImage(number, name, file.size_bytes, file.sha256, *ids_of(batch.site, file.named)))
     others = f" and {len(kept) - 1} more" if len(kept) > 1 else ""
     label = f"{kept[0].file_name}{others}"
     if group.startswith(_NAMED):

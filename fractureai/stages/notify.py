@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 
+from fractureai.domain.reasons import WARNINGS
 from fractureai.domain.records import Delivery, StudyRow
 from fractureai.stages.ports import StagePorts
 
@@ -31,6 +32,7 @@ def message(row: StudyRow, base_url: str) -> bytes:
         "study_id": row.study_id,
         "state": row.state.value,
         "assessment": row.assessment.value if row.assessment else None,
+        "warnings": [reason.code for reason in row.reasons if reason.code in WARNINGS],
         "links": {name: base_url + path.format(study_id=row.study_id) for name, path in LINKS.items()},
     }
     return json.dumps(body, sort_keys=True, separators=(",", ":")).encode()

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from fractureai.domain import keys
-from fractureai.domain.assessment import Finding, assess_probability, assess_study
+from fractureai.domain.assessment import Finding, assess_probability, assess_study, beyond_doubt
 from fractureai.domain.ports import ReportImage
 from fractureai.domain.radiograph import Header
 from fractureai.domain.reasons import Reason
@@ -93,13 +93,15 @@ def conclude(claim: Claim, evidence: Evidence, software_version: str) -> StudyRe
     study = claim.study
     classified = {image.number: image for image in evidence.classification.images}
     images = tuple(_conclude_image(source, classified[source.number], evidence) for source in study.images)
+    counted = [image.finding for image in images if not image.set_aside]
+    set_aside = [reason for image in images if image.set_aside for reason in image.finding.reasons]
     used: dict[str, ModelIdentity] = {"region": evidence.classification.model}
     used.update((image.model.name, image.model) for image in images if image.model)
     return StudyResult(
         study_id=study.study_id,
         label=study.label,
         state=WorkState.DONE,
-        finding=assess_study([image.finding for image in images]),
+        finding=assess_study(counted, (*evidence.classification.notes, *set_aside)),
         images=images,
         models=tuple(used.values()),
         software_version=software_version,
@@ -108,7 +110,7 @@ def conclude(claim: Claim, evidence: Evidence, software_version: str) -> StudyRe
 
 def _conclude_image(source: SourceImage, classified: ClassifiedImage, evidence: Evidence) -> ImageResult:
     detected = evidence.detected.get(source.number)
-    finding = _finding(classified, detected)
+    finding = _finding(classified, detected, evidence.classification.notes)
     assessed = detected is not None and detected.probability is not None
     roi = evidence.roi_px.get(source.number)
     artifacts = ["image"] if classified.header else []
@@ -131,6 +133,7 @@ def _conclude_image(source: SourceImage, classified: ClassifiedImage, evidence: 
         model=detected.model if detected else None,
         artifacts=tuple(artifacts),
         view=_view(classified.header),
+        set_aside=classified.set_aside is not None,
     )
 
 
@@ -141,18 +144,17 @@ def _view(header: Header | None) -> ViewTags | None:
     return ViewTags(header.laterality, header.view_position, header.patient_orientation, header.body_part_examined)
 
 
-def _finding(classified: ClassifiedImage, detected: DetectedImage | None) -> Finding:
+def _finding(classified: ClassifiedImage, detected: DetectedImage | None, of_the_study: Sequence[Reason]) -> Finding:
+    if classified.set_aside is not None:
+        return Finding(Assessment.INCONCLUSIVE, (classified.set_aside, *classified.notes))
     if detected is None:
-        return Finding(Assessment.INCONCLUSIVE, classified.obstacles)
+        return Finding(Assessment.INCONCLUSIVE, classified.obstacles + classified.notes)
     if detected.probability is None or detected.thresholds is None:
         obstacles = (detected.obstacle,) if detected.obstacle else ()
         return Finding(Assessment.INCONCLUSIVE, obstacles + classified.notes)
     finding = assess_probability(detected.probability, detected.thresholds)
-    assessment = finding.assessment
-    if assessment is Assessment.NO_FRACTURE and classified.notes:
-        # The header speaks against the model that read it: a normal reading of another bone means nothing.
-        assessment = Assessment.INCONCLUSIVE
-    return Finding(assessment, finding.reasons + classified.notes)
+    finding = beyond_doubt(finding, (*classified.notes, *of_the_study))
+    return Finding(finding.assessment, tuple(dict.fromkeys(finding.reasons + classified.notes)))
 
 
 def _pictures(claim: Claim, image: ImageResult, classified: ClassifiedImage, ports: StagePorts) -> ReportImage:

@@ -14,7 +14,8 @@ from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import ClientDisconnected
 
 from fractureai.domain import keys
-from fractureai.domain.examinations import Arrival, InstanceIdentity, examination_id, instance_id
+from fractureai.domain.examinations import Arrival
+from fractureai.domain.identity import InstanceIdentity
 from fractureai.domain.ports import InstanceReader, Sink, StoredObject
 from fractureai.errors import RejectedInput, TransientFailure
 from fractureai.stages import examinations
@@ -119,16 +120,14 @@ def _store_one(part: Part, study_uid: str, reader: InstanceReader, stored: Store
         return
     finally:
         received.sink.abort()
-    arrival = Arrival(
-        here,
-        examination_id(here, found.study_instance_uid),
-        instance_id(here, found.sop_instance_uid),
-        arrival_id,
-        kept.size_bytes,
-        kept.sha256,
-        found.modality,
-        CALLER,
-        now_s,
+    arrival = Arrival.of(
+        found,
+        site=here,
+        arrival_id=arrival_id,
+        size_bytes=kept.size_bytes,
+        sha256=kept.sha256,
+        caller=CALLER,
+        received_at_s=now_s,
     )
     try:
         examinations.arrived(arrival, ports.policy.quiet, ports)

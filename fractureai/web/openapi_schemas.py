@@ -156,6 +156,10 @@ SCHEMAS: dict[str, Schema] = {
             "source_px": _maybe({"type": "array", "items": _COUNT, "minItems": 2, "maxItems": 2}),
             "model": _maybe(_text()),
             "artifacts": _list(_text()),
+            "set_aside": {
+                "type": "boolean",
+                "description": "Another image of the study was assessed instead; the reason names it.",
+            },
             "view": _maybe(
                 _object(
                     {
@@ -167,7 +171,7 @@ SCHEMAS: dict[str, Schema] = {
                 )
             ),
         },
-        optional=("view",),
+        optional=("view", "set_aside"),
     ),
     "ModelIdentity": _object({"name": _text(), "version": _text(), "card_sha256": _SHA256}),
     "Models": _object(

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fractureai.domain.dicom_objects import DicomKind
-from fractureai.domain.reasons import Reason
+from fractureai.domain.reasons import WARNINGS, Reason
 from fractureai.domain.records import StudyRow
 from fractureai.domain.study import Assessment, Stage, WorkState
 
@@ -45,6 +45,8 @@ ASSESSMENTS: Mapping[Assessment, Word] = {
         "is set so that few are missed, not none.",
     ),
 }
+
+SET_ASIDE = Word("inconclusive", "Set aside", "Another image of this study was assessed instead of this one.")
 
 IMAGE_MEANINGS: Mapping[Assessment, str] = {
     Assessment.FRACTURE: "The probability is at or above the upper threshold.",
@@ -113,16 +115,26 @@ def verdict(row: StudyRow) -> Word:
     return STATES[row.state]
 
 
+def of_image(image: Mapping[str, Any]) -> Word:
+    """What is shown of an image of ``result.json``."""
+    return SET_ASIDE if image.get("set_aside") else ASSESSMENTS[image["assessment"]]
+
+
+def warnings(row: StudyRow) -> list[Reason]:
+    """What must be settled before any part of the result is used."""
+    return [reason for reason in row.reasons if reason.code in WARNINGS]
+
+
 def why(row: StudyRow) -> list[Reason]:
-    """The reasons worth showing at the study.
+    """The other reasons worth showing at the study.
 
     That a view lies between the thresholds is what "suspected" means, and no reason where another lies above them.
     """
-    return [reason for reason in row.reasons if reason.code != "near_threshold"]
+    return [reason for reason in row.reasons if reason.code != "near_threshold" and reason.code not in WARNINGS]
 
 
 def why_in_brief(row: StudyRow) -> Reason | None:
-    """The one reason a list has room for."""
+    """The one reason a list has room for beside the warnings."""
     if row.state is WorkState.OPEN:
         return None
     return next((reason for reason in row.reasons if reason.code == "views_not_assessed"), next(iter(why(row)), None))

@@ -163,6 +163,7 @@ class View:
     pixels: np.ndarray | None = None
     roi_px: tuple[int, int, int, int] | None = None
     reasons: tuple[Reason, ...] = ()
+    set_aside: bool = False
 
 
 def receive(ports: WebPorts, views: Sequence[View], *, label: str = "", batch_id: str | None = None) -> Study:
@@ -190,12 +191,18 @@ def advance(ports: WebPorts, study: Study, to: Stage) -> None:
         assert ports.ledger.advance(claim, now_s=ports.clock(), due_at_s=ports.clock() + 900)
 
 
-def finish(ports: WebPorts, study: Study, views: Sequence[View], state: WorkState = WorkState.DONE) -> StudyResult:
-    """Close a study, wherever it is, with its artifacts and result."""
+def finish(
+    ports: WebPorts,
+    study: Study,
+    views: Sequence[View],
+    state: WorkState = WorkState.DONE,
+    notes: Sequence[Reason] = (),
+) -> StudyResult:
+    """Close a study, wherever it is, with its artifacts and result; ``notes`` are of the study as a whole."""
     images = tuple(_image(ports, study, number, view) for number, view in enumerate(views, start=1))
     names = sorted({image.model.name for image in images if image.model} | {"region"})
     models = tuple(ports.models.identity(name) for name in names)  # type: ignore[attr-defined]
-    finding = assess_study([image.finding for image in images])
+    finding = assess_study([image.finding for image in images if not image.set_aside], notes)
     result = StudyResult(study.study_id, study.label, state, finding, images, models, "0.1.0")
     if state is WorkState.DONE:
         ports.store.put(keys.report_pdf(SITE, study.study_id), b"%PDF-1.7\n%invented\n")
@@ -216,17 +223,19 @@ def finish(ports: WebPorts, study: Study, views: Sequence[View], state: WorkStat
     return result
 
 
-def add(ports: WebPorts, *views: View, state: WorkState = WorkState.DONE, **study: Any) -> Study:
+def add(
+    ports: WebPorts, *views: View, state: WorkState = WorkState.DONE, notes: Sequence[Reason] = (), **study: Any
+) -> Study:
     """Accept a study and finish it."""
     received = receive(ports, views, **study)
-    finish(ports, received, views, state)
+    finish(ports, received, views, state, notes)
     return received
 
 
 def _image(ports: WebPorts, study: Study, number: int, view: View) -> ImageResult:
     if view.probability is None:
         finding = Finding(Assessment.INCONCLUSIVE, view.reasons)
-        plain = ImageResult(number, view.file_name, finding)
+        plain = ImageResult(number, view.file_name, finding, set_aside=view.set_aside)
         if view.pixels is None:
             return plain
         ports.store.put(keys.image_png(SITE, study.study_id, number), _CODEC.encode_grey(view.pixels))

@@ -14,7 +14,7 @@ from sqlalchemy import delete, func, insert, select, update
 
 from fractureai.domain import keys
 from fractureai.domain.access import Kind, Principal, Scope
-from fractureai.domain.examinations import examination_id, instance_id
+from fractureai.domain.identity import examination_id
 from fractureai.domain.retention import Certificate
 from fractureai.domain.study import Stage, WorkState
 from fractureai.errors import TransientFailure
@@ -66,6 +66,33 @@ def test_a_quiet_examination_is_one_study(quiet_house: House) -> None:
     assert place is not None
     assert (place.number, place.supersedes, place.superseded_by) == (1, None, None)
     assert house.ledger.revision_of(study_id, site="elsewhere") is None
+
+
+def test_other_bytes_under_one_uid_are_another_image(quiet_house: House) -> None:
+    house = quiet_house
+    for data, is_new in ((b"frontal", True), (b"lateral", True), (b"lateral", False), (b"frontal", False)):
+        assert arrive(house, "1", data) is is_new
+        house.now_s += 1
+    house.now_s += 10
+    assert examinations.run(house) == 1
+    (study_id,) = unpack(house)
+    assert [house.store.get(keys.source("local", study_id, number)) for number in (1, 2)] == [b"frontal", b"lateral"]
+    arrive(house, "1", b"corrected")
+    house.now_s += 10
+    assert examinations.run(house) == 1
+    study = house.ledger.sources(unpack(house)[-1], site="local")
+    assert study is not None
+    assert len(study.images) == 3
+
+
+def test_one_uid_in_two_studies_is_an_image_of_each(quiet_house: House) -> None:
+    house = quiet_house
+    assert arrive(house, "1", b"of one")
+    assert arrive(house, "1", b"of another", study="1.2.3.9")
+    house.now_s += 10
+    assert examinations.run(house) == 2
+    kept = {house.store.get(keys.source("local", study_id, 1)) for study_id in unpack(house)}
+    assert kept == {b"of one", b"of another"}
 
 
 def test_it_closes_although_images_keep_coming(quiet_house: House) -> None:
@@ -339,7 +366,7 @@ def test_an_image_that_comes_while_its_study_is_deleted_is_kept(quiet_house: Hou
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         with house.ledger._connections.write(durable=False) as connection:
             known = connection.execute(select(INSTANCES)).one()._asdict()
-            coming = {"instance_id": instance_id("local", "2"), "arrival_id": uuid.uuid4().hex, "revision": None}
+            coming = {"instance_id": uuid.uuid4().hex, "arrival_id": uuid.uuid4().hex, "revision": None}
             connection.execute(update(EXAMINATIONS).values(state="waiting", due_at_s=house.now_s))
             connection.execute(insert(INSTANCES), known | coming)
             deleting = pool.submit(forget, house, first)

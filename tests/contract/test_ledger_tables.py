@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -111,6 +112,10 @@ def _uses(ledger: Ledger) -> list[Callable[[], object]]:
     held = ledger.claim(study_id, Stage.DETECT, owner="a", now_s=1.0, lease_s=1.0)
     assert held is not None
     assert cursor is not None
+    named = replace(
+        held.study,
+        images=tuple(replace(image, sop_id="a" * 32, examination_id="b" * 32) for image in held.study.images),
+    )
     return [
         lambda: ledger.studies(site="main"),
         lambda: ledger.studies(site="main", cursor=cursor),
@@ -136,6 +141,9 @@ def _uses(ledger: Ledger) -> list[Callable[[], object]]:
         lambda: ledger.batch(batch_id, site="main"),
         lambda: ledger.study(study_id, site="main"),
         lambda: ledger.sources(study_id, site="main"),
+        lambda: ledger.known_images(named),
+        lambda: ledger.studies_sharing(named),
+        lambda: ledger.name_images(named, {1: "0" * 64}),
         lambda: ledger.history(study_id, site="main"),
         lambda: ledger.due_studies(now_s=5000.0, limit=50),
         lambda: ledger.lost_studies(now_s=5000.0, due_before_s=dict.fromkeys(_LISTS, 6000.0), limit=50),

@@ -8,6 +8,7 @@ import os
 import struct
 import tempfile
 from collections.abc import Iterator
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -88,8 +89,9 @@ def read(data: bytes) -> None:
             assert clean(text) == text, "a header's text is one safe line"
     decoder.close()
     with _reasons():
-        group = decoder.group_of(file)
-        assert clean(group) == group, "a group is one safe line"
+        if (named := decoder.identify(file)) is not None:
+            for text in asdict(named).values():
+                assert clean(text) == text, "what an instance is called is one safe line"
     decoder.close()
     written: list[int] = []
     with _reasons():
@@ -132,6 +134,8 @@ def seeds() -> tuple[bytes, ...]:
     known: dict[str, Any] = {
         "ok": "identifiers",
         "patient_id": "P",
+        "patient_name": "Doe, Jane",
+        "patient_birth_date": "19700131",
         "accession_number": "A",
         "study_instance_uid": "1.2",
     }
@@ -139,7 +143,7 @@ def seeds() -> tuple[bytes, ...]:
     piece = {"ok": "piece", "shape": [1, 6]}
     return (
         _answers(picture, pixels=bytes(20)),
-        _answers({"ok": "group", "group": "1.2.3"}),
+        _answers({"ok": "instance", "sop_instance_uid": "1.2.4", "study_instance_uid": "1.2.3"}),
         _answers(known, {"ok": "made", "size": 6}, piece, pixels=bytes(6)),
         _answers({"rejected": "damaged", "detail": "the DICOM elements cannot be parsed"}),
         _answers({"os_error": 2}),

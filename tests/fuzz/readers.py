@@ -11,7 +11,7 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
@@ -23,7 +23,7 @@ from fractureai.errors import BrokenDeployment, RejectedInput
 from fractureai.imaging import media
 from fractureai.imaging.archive import ZipArchiveReader
 from fractureai.imaging.deidentify import Replacements, deidentified, identifiers
-from fractureai.imaging.dicom import read_dicom, study_instance_uid
+from fractureai.imaging.dicom import instance_identity, read_dicom
 from fractureai.imaging.limits import ArchiveLimits, DecodeLimits
 from fractureai.imaging.raster import read_raster
 from fractureai.imaging.text import clean
@@ -63,8 +63,9 @@ def _dicom(data: bytes) -> None:
 
 
 def _dicom_study(data: bytes) -> None:
-    uid = study_instance_uid(data, _LIMITS)
-    assert clean(uid) == uid, "a UID is one safe line"
+    if (found := instance_identity(data, _LIMITS)) is not None:
+        for text in asdict(found).values():
+            assert clean(text) == text, "a UID is one safe line"
 
 
 def _dicom_identity(data: bytes) -> None:
@@ -191,7 +192,7 @@ def _text(data: bytes) -> None:
     assert sorted(visual_order(levels(cleaned, base_level(cleaned)))) == list(range(len(cleaned))), "no letter is lost"
 
 
-_REPLACED = Replacements("PATIENT", "ACCESSION", {}, days=-3)
+_REPLACED = Replacements("PATIENT", "PATIENT^NAME", "ACCESSION", {}, days=-3)
 
 
 def _deidentify(data: bytes) -> None:

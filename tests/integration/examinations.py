@@ -6,7 +6,7 @@ import contextlib
 import sqlite3
 from collections.abc import Mapping
 
-from fractureai.domain.examinations import examination_id
+from fractureai.domain.identity import examination_id
 from tests.hostile.dicom_scu import instance_of
 from tests.integration.conftest import Service
 

@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 from werkzeug.serving import make_server
 
-from fractureai.domain.examinations import examination_id
+from fractureai.domain.identity import examination_id
 from fractureai.phantoms.files import to_dicom
 from fractureai.phantoms.render import PhantomSpec, render
 from fractureai.web.app import WebPorts

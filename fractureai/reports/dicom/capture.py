@@ -50,7 +50,7 @@ def secondary_capture(
 
 def _sources(of: Frame, number: int | None) -> Elements:
     """The image shown, or all."""
-    shown = [image for image in of.source.images if number in (None, image.number)]
+    shown = [image for image in of.source.citable if number in (None, image.number)]
     if not shown:
         return {}
     purpose = elements(PurposeOfReferenceCodeSequence=[code(SOURCE_IMAGE)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from fractureai.domain.anatomy import finding_site
 from fractureai.domain.study import Assessment
 from fractureai.reports.dicom.encoding import Elements, elements
 
@@ -67,18 +68,12 @@ SIDES: dict[str, Code] = {
     "B": ("51440002", "SCT", "Right and left"),
     "U": ("66459002", "SCT", "Unilateral"),
 }
-_REGIONS: dict[str, Code] = {
-    "elbow": ("127949000", "SCT", "Elbow region"),
-    "hand": ("85562004", "SCT", "Hand"),
-    "shoulder": ("16982005", "SCT", "Shoulder region"),
-    "hip": ("29836001", "SCT", "Hip region"),
-    "leg": ("30021000", "SCT", "Lower leg"),
-}
 
 
-def region(name: str) -> Code:
-    """A region's code; one of our own for a region this table does not know."""
-    return _REGIONS.get(name, (name[:16], PRIVATE_SCHEME, name[:64]))
+def site(region: str, body_part_examined: str) -> Code:
+    """The finding site of an image; a code of our own for a region the table of anatomy does not know."""
+    part = finding_site(region, body_part_examined)
+    return (part.code, "SCT", part.meaning) if part else (region[:16], PRIVATE_SCHEME, region[:64])
 
 
 @lru_cache(maxsize=512)

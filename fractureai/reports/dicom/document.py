@@ -18,12 +18,13 @@ def encapsulated_pdf(frame: Frame, pdf: bytes) -> tuple[DicomObject, bytes]:
         ConversionType="WSD",
         BurnedInAnnotation="YES",
         AcquisitionDateTime=None,
-        SourceInstanceSequence=[image.reference for image in frame.source.images],
         DocumentTitle=f"{TITLE}. {NOT_FOR_DIAGNOSIS}",
         VerificationFlag="UNVERIFIED",
         ConceptNameCodeSequence=[code(IMAGING_MEASUREMENT_REPORT)],
         MIMETypeOfEncapsulatedDocument="application/pdf",
         EncapsulatedDocumentLength=len(pdf),
     )
+    if frame.source.citable:
+        document |= elements(SourceInstanceSequence=[image.reference for image in frame.source.citable])
     whole = joined(*frame.common(what, "DOC"), document, binary("EncapsulatedDocument", pdf))
     return what, part_10(whole, what.sop_class_uid, what.sop_instance_uid)

@@ -15,9 +15,10 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from fractureai.domain.ports import ReportImage
+from fractureai.domain.study import Assessment
 from fractureai.reports.content import ReportText, ViewText
 from fractureai.reports.painter import BAND, INK, MUTED, TONES, WHITE, Colour
-from fractureai.reports.wording import NOT_FOR_DIAGNOSIS, PRODUCT, TITLE
+from fractureai.reports.wording import NO_RESULTS_FILED, NOT_FOR_DIAGNOSIS, PRODUCT, TITLE
 
 _FONTS = Path(__file__).parent.parent / "fonts"
 _QUALITY = 88
@@ -72,8 +73,19 @@ def summary_capture(text: ReportText, images: Sequence[ReportImage]) -> Capture:
     page.pictures(thumbnails)
     page.views(rows, len(text.views))
     page.reasons(text.reasons)
+    page.advice(text)
     page.foot(text)
     return _encoded(canvas.crop((0, 0, _PAGE_WIDTH_PX, min(height, page.top + page.top % 2))))
+
+
+def notice_capture(text: ReportText) -> Capture:
+    """A page that says why there are no results, and shows none."""
+    canvas = Image.new("RGB", (_PAGE_WIDTH_PX, 480), (255, 255, 255))
+    page = _Page(canvas)
+    page.head(text)
+    page.notice(text.warnings)
+    page.foot(text)
+    return _encoded(canvas.crop((0, 0, _PAGE_WIDTH_PX, page.top + page.top % 2)))
 
 
 class _Page:
@@ -107,6 +119,15 @@ class _Page:
         _write(self.pen, (left, box[3] - 30), " · ".join(facts), 15, INK, bold=True, room=self.room - 50)
         self.top = box[3] + 16
 
+    def notice(self, sentences: Sequence[str]) -> None:
+        dark, tint = TONES[Assessment.FRACTURE]
+        lines = [line for sentence in (*sentences, NO_RESULTS_FILED) for line in _wrapped(sentence, 20, self.room - 50)]
+        box = (_MARGIN_PX, self.top, _PAGE_WIDTH_PX - _MARGIN_PX, self.top + 30 + 28 * len(lines))
+        self.pen.rectangle(box, fill=_rgb(tint), outline=_rgb(dark), width=3)
+        for place, line in enumerate(lines):
+            _write(self.pen, (_MARGIN_PX + 25, self.top + 14 + 28 * place), line, 20, dark, bold=True)
+        self.top = box[3] + 16
+
     def pictures(self, thumbnails: Sequence[Image.Image]) -> None:
         left = _MARGIN_PX
         for picture in thumbnails:
@@ -132,9 +153,11 @@ class _Page:
             self._lines([f"and {len(sentences) - _MOST_REASONS} more reasons, see the report"], 15, MUTED)
         self.top += 8
 
+    def advice(self, text: ReportText) -> None:
+        self._lines(_wrapped(text.recommendation, 16, self.room)[:4], 16, INK)
+
     def foot(self, text: ReportText) -> None:
         models = ", ".join(f"{model.name} {model.version} (card {model.card})" for model in text.models)
-        self._lines(_wrapped(text.recommendation, 16, self.room)[:4], 16, INK)
         self._lines(_wrapped(f"{text.software} · models: {models}", 14, self.room)[:3], 14, MUTED)
         self._lines([text.disclaimer], 14, MUTED)
         self.top += 14

@@ -13,7 +13,7 @@ from pydicom.filereader import read_dataset
 
 from fractureai.domain.dicom_attributes import PATIENT_AND_STUDY
 from fractureai.domain.ports import ReportImage
-from fractureai.domain.reasons import Reason
+from fractureai.domain.reasons import AMBIGUOUS_UIDS, Reason
 from fractureai.reports.dicom.encoding import Elements, as_tag, copied, elements
 
 _UID = re.compile(r"[0-9]+(\.[0-9]+)+")
@@ -41,6 +41,8 @@ class SourceImage:
     ----------
     header:
         What was kept of the image's header.
+    is_citable:
+        Whether no other picture has the SOP Instance UID, so that results may refer to it.
     """
 
     number: int
@@ -49,6 +51,7 @@ class SourceImage:
     sop_class_uid: str
     sop_uid: str
     header: Dataset = field(repr=False)
+    is_citable: bool = True
 
     @property
     def reference(self) -> Elements:
@@ -66,13 +69,21 @@ class SourceStudy:
 
     Attributes
     ----------
+    images:
+        Those that count as views.
     patient_and_study:
-        Its modules as they stand in the first image, with empty values where one must not be missing.
+        The modules of the first image that names the patient by ID, else in the first, with empty values
+        where one must not be missing.
     """
 
     uid: str
     images: tuple[SourceImage, ...]
     patient_and_study: Elements = field(repr=False)
+
+    @property
+    def citable(self) -> tuple[SourceImage, ...]:
+        """The images that results may refer to."""
+        return tuple(image for image in self.images if image.is_citable)
 
     def image(self, number: int) -> SourceImage | None:
         """An image by its number; ``None`` if it did not come as DICOM."""
@@ -81,12 +92,14 @@ class SourceStudy:
 
 def source_study(images: Sequence[ReportImage]) -> SourceStudy | Reason:
     """The study the images came in, or why there is none to put results into."""
-    found = [source for image in images if (source := _source(image)) is not None]
+    views = [image for image in images if not image.result.set_aside]
+    found = [source for image in views if (source := _source(image)) is not None]
     if not found:
         return Reason("no_dicom_source")
-    if len({(image.study_uid, image.text("PatientID").strip()) for image in found}) > 1:
+    if len({image.study_uid for image in found}) > 1:
         return Reason("dicom_conflict")
-    kept = copied(found[0].header, _PATIENT_AND_STUDY)
+    telling = next((image for image in found if image.text("PatientID").strip()), found[0])
+    kept = copied(telling.header, _PATIENT_AND_STUDY)
     return SourceStudy(found[0].study_uid, tuple(found), elements(**dict.fromkeys(_REQUIRED)) | kept)
 
 
@@ -110,4 +123,5 @@ def _source(image: ReportImage) -> SourceImage | None:
     if not all(len(uid) <= 64 and _UID.fullmatch(uid) for uid in uids):
         return None
     study, series, sop_class, sop = uids
-    return SourceImage(image.result.number, study, series, sop_class, sop, header)
+    is_citable = not any(reason.code in AMBIGUOUS_UIDS for reason in image.result.finding.reasons)
+    return SourceImage(image.result.number, study, series, sop_class, sop, header, is_citable)

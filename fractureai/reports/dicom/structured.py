@@ -38,19 +38,20 @@ def structured_report(frame: Frame) -> tuple[DicomObject, bytes]:
         ReferencedPerformedProcedureStepSequence=[],
         PerformedProcedureCodeSequence=[],
         CodingSchemeIdentificationSequence=[codes.scheme()],
-        CurrentRequestedProcedureEvidenceSequence=[_evidence(frame)],
         ValueType="CONTAINER",
         ConceptNameCodeSequence=[code(codes.IMAGING_MEASUREMENT_REPORT)],
         ContinuityOfContent="SEPARATE",
         ContentTemplateSequence=[_template("1500")],
         ContentSequence=list(_content(frame)),
     )
+    if frame.source.citable:
+        document |= elements(CurrentRequestedProcedureEvidenceSequence=[_evidence(frame)])
     return what, part_10(joined(*frame.common(what, "SR"), document), what.sop_class_uid, what.sop_instance_uid)
 
 
 def _evidence(frame: Frame) -> Elements:
     series: dict[str, list[Elements]] = {}
-    for image in frame.source.images:
+    for image in frame.source.citable:
         series.setdefault(image.series_uid, []).append(image.reference)
     items = [
         elements(SeriesInstanceUID=series_uid, ReferencedSOPSequence=references)
@@ -67,9 +68,11 @@ def _content(frame: Frame) -> Iterator[Elements]:
     yield _text("HAS OBS CONTEXT", codes.DEVICE_MANUFACTURER, PRODUCT)
     yield _text("HAS OBS CONTEXT", codes.DEVICE_MODEL, MODEL_NAME)
     yield _coded("HAS CONCEPT MOD", codes.PROCEDURE_REPORTED, codes.PLAIN_RADIOGRAPHY)
-    library = _container(codes.IMAGE_LIBRARY_GROUP, [_library_entry(image) for image in frame.source.images], "1601")
-    yield _container(codes.IMAGE_LIBRARY, [library], "1600")
-    yield _container(codes.IMAGING_MEASUREMENTS, [_group(frame, image) for image in frame.result.images])
+    if frame.source.citable:
+        entries = [_library_entry(image) for image in frame.source.citable]
+        library = _container(codes.IMAGE_LIBRARY_GROUP, entries, "1601")
+        yield _container(codes.IMAGE_LIBRARY, [library], "1600")
+    yield _container(codes.IMAGING_MEASUREMENTS, [_group(frame, image) for image in frame.result.views])
     yield _container(codes.QUALITATIVE_EVALUATIONS, list(_study_evaluations(frame)))
 
 
@@ -89,7 +92,7 @@ def _library_entry(image: SourceImage) -> Elements:
 
 def _group(frame: Frame, image: ImageResult) -> Elements:
     source = frame.source.image(image.number)
-    template = _PLANAR_ROI if source and image.roi_px else _NO_ROI
+    template = _PLANAR_ROI if source and source.is_citable and image.roi_px else _NO_ROI
     return _container(codes.MEASUREMENT_GROUP, list(_group_content(frame, image, source)), template)
 
 
@@ -104,12 +107,13 @@ def _group_content(frame: Frame, image: ImageResult, source: SourceImage | None)
     if image.region and image.in_scope:
         side = (source.text("ImageLaterality") or source.text("Laterality")) if source else ""
         sides = [_coded("HAS CONCEPT MOD", codes.LATERALITY, codes.SIDES[side])] if side in codes.SIDES else []
-        site = [code(codes.region(image.region))]
+        site = [code(codes.site(image.region, image.view.body_part if image.view else ""))]
         yield _item("HAS CONCEPT MOD", "CODE", codes.FINDING_SITE, ConceptCodeSequence=site, ContentSequence=sides)
-    if source and image.roi_px:
-        yield _roi(image.roi_px, source)
-    elif source:
-        yield _item("CONTAINS", "IMAGE", codes.SOURCE_OF_MEASUREMENT, ReferencedSOPSequence=[source.reference])
+    cited = source if source and source.is_citable else None
+    if cited and image.roi_px:
+        yield _roi(image.roi_px, cited)
+    elif cited:
+        yield _item("CONTAINS", "IMAGE", codes.SOURCE_OF_MEASUREMENT, ReferencedSOPSequence=[cited.reference])
     if image.fracture_probability is not None:
         yield _probability(image.fracture_probability)
     yield _coded("CONTAINS", codes.FRACTURE, codes.ASSESSMENTS[image.finding.assessment])

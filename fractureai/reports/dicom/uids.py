@@ -9,6 +9,7 @@ import hashlib
 import json
 import uuid
 
+from fractureai.domain.reasons import AMBIGUOUS_UIDS
 from fractureai.domain.result import StudyResult
 from fractureai.domain.study import Study
 
@@ -25,4 +26,11 @@ def basis_of(study: Study, result: StudyResult) -> str:
     """What tells the results of a study apart from all others, as 64 hex digits."""
     files = [image.sha256 for image in study.images]
     models = sorted([model.name, model.version, model.card_sha256] for model in result.models)
-    return hashlib.sha256(json.dumps([files, models, result.software_version]).encode()).hexdigest()
+    # What other studies hold may change what is written of the same files.
+    said = [
+        [image.number, reason.code, reason.detail]
+        for image in result.images
+        for reason in image.finding.reasons
+        if reason.code in AMBIGUOUS_UIDS
+    ]
+    return hashlib.sha256(json.dumps([files, models, result.software_version, said]).encode()).hexdigest()

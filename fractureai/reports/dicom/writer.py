@@ -9,11 +9,11 @@ from fractureai.domain.ports import ReportImage
 from fractureai.domain.reasons import Reason
 from fractureai.domain.result import StudyResult
 from fractureai.domain.study import Study
-from fractureai.reports.content import compose
+from fractureai.reports.content import ReportText, compose
 from fractureai.reports.dicom.capture import secondary_capture
 from fractureai.reports.dicom.document import encapsulated_pdf
 from fractureai.reports.dicom.modules import Frame
-from fractureai.reports.dicom.pictures import overlay_capture, summary_capture
+from fractureai.reports.dicom.pictures import notice_capture, overlay_capture, summary_capture
 from fractureai.reports.dicom.presentation import presentation_state
 from fractureai.reports.dicom.source import source_study
 from fractureai.reports.dicom.structured import structured_report
@@ -28,16 +28,23 @@ class StudyDicomWriter:
         """See :meth:`fractureai.domain.ports.DicomResultWriter.write`.
 
         Images that did not come as DICOM, among others that did, are in the pictures and the report, and in the SR
-        without a reference.
+        without a reference; so are images whose SOP Instance UID another picture has too. Where the files name
+        different patients there is one picture, which says so.
         """
         source = source_study(images)
         if isinstance(source, Reason):
             return source
-        return list(_objects(Frame(study, result, source), images, report_pdf))
+        frame = Frame(study, result, source)
+        text = compose(study, result, [image.header for image in images])
+        if result.warnings:
+            # A finding in the record of one patient that is of another would do harm; that there is none must be seen.
+            return [secondary_capture(frame, DicomKind.SUMMARY, notice_capture(text))]
+        return list(_objects(frame, text, images, report_pdf))
 
 
-def _objects(frame: Frame, images: Sequence[ReportImage], report_pdf: bytes) -> Iterator[tuple[DicomObject, bytes]]:
-    text = compose(frame.study, frame.result, [image.header for image in images])
+def _objects(
+    frame: Frame, text: ReportText, images: Sequence[ReportImage], report_pdf: bytes
+) -> Iterator[tuple[DicomObject, bytes]]:
     yield structured_report(frame)
     yield secondary_capture(frame, DicomKind.SUMMARY, summary_capture(text, images))
     for image, view in zip(images, text.views, strict=True):
@@ -46,7 +53,8 @@ def _objects(frame: Frame, images: Sequence[ReportImage], report_pdf: bytes) -> 
         if capture is not None:
             yield secondary_capture(frame, DicomKind.OVERLAY, capture, number)
         source = frame.source.image(number)
-        state = presentation_state(frame, image.result, source) if source is not None else None
+        is_marked = source is not None and source.is_citable
+        state = presentation_state(frame, image.result, source) if source is not None and is_marked else None
         if state is not None:
             yield state
     yield encapsulated_pdf(frame, report_pdf)

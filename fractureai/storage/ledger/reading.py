@@ -18,11 +18,7 @@ _STUDY = _STUDY_ROW.where(*_ONE_STUDY)
 _ACCEPTED = select(
     STUDIES.c.site, STUDIES.c.study_id, STUDIES.c.batch_id, STUDIES.c.label, STUDIES.c.accepted_at_s
 ).where(*_ONE_STUDY)
-_IMAGES = (
-    select(IMAGES.c.number, IMAGES.c.file_name, IMAGES.c.size_bytes, IMAGES.c.sha256)
-    .where(IMAGES.c.study_id == bindparam("id"))
-    .order_by(IMAGES.c.number)
-)
+_IMAGES = select(*rows.SOURCE_COLUMNS).where(IMAGES.c.study_id == bindparam("id")).order_by(IMAGES.c.number)
 _EVENTS = (
     select(EVENTS.c.at_s, EVENTS.c.what, EVENTS.c.detail)
     .where(EVENTS.c.study_id == bindparam("id"))

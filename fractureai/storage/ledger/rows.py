@@ -24,6 +24,7 @@ from fractureai.domain.study import (
     WorkState,
     check_id,
 )
+from fractureai.storage.ledger.schema import IMAGES
 
 
 def reasons_text(reasons: Sequence[Reason]) -> str:
@@ -60,7 +61,15 @@ def study_values(
 
 def image_values(study: Study) -> list[dict[str, Any]]:
     """The rows of ``images`` of a study."""
-    return [{"study_id": study.study_id, **file_values(image)} for image in study.images]
+    return [
+        {
+            "study_id": study.study_id,
+            **file_values(image),
+            "sop_id": image.sop_id or None,
+            "examination_id": image.examination_id or None,
+        }
+        for image in study.images
+    ]
 
 
 def batch_values(batch: Batch, state: WorkState, *, publish_due_at_s: float) -> dict[str, Any]:
@@ -123,9 +132,13 @@ def suspicion_range(assessment: Assessment) -> tuple[float, float]:
     return _band(assessment), _band(assessment) + 1.0
 
 
-def study_of(row: Row[*tuple[Any, ...]], files: Iterable[Row[int, str, int, str]]) -> Study:
+SOURCE_COLUMNS = tuple(IMAGES.c[field.name] for field in dataclasses.fields(SourceImage))
+"""What is read of ``images`` to make a study of it."""
+
+
+def study_of(row: Row[*tuple[Any, ...]], files: Iterable[Row[*tuple[Any, ...]]]) -> Study:
     """A study with its images, from columns named as its fields."""
-    images = tuple(SourceImage(*file) for file in files)
+    images = tuple(SourceImage(*(("" if value is None else value) for value in file)) for file in files)
     # RETURNING on SQLite gives a whole number of seconds as an int.
     return Study(row.site, row.study_id, row.batch_id, row.label, float(row.accepted_at_s), images)
 

@@ -17,7 +17,7 @@ from sqlalchemy import (
 )
 
 # The last migration. Kept here so that a process can see that all is well without loading Alembic (0.15 s).
-HEAD = "0007"
+HEAD = "0008"
 
 METADATA = MetaData(
     naming_convention={
@@ -32,6 +32,7 @@ _SITE = String(63)
 _CODE = String(64)
 _OPEN = text("state = 'open'")
 _KEPT = text("uploads_kept = 1")
+_NAMED, _PLACED = text("sop_id IS NOT NULL"), text("examination_id IS NOT NULL")
 _UNDELIVERED = text("state <> 'delivered'")
 # Words are compared by code points, so that what begins with "frac" is one stretch of the index.
 _WORD = String(64).with_variant(String(64, collation="C"), "postgresql")
@@ -179,6 +180,13 @@ IMAGES = Table(
     Column("file_name", Text, nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
     Column("sha256", String(64), nullable=False),
+    # Ids of the UIDs that a DICOM file names itself by: one-way, and of this site only.
+    Column("sop_id", _ID),
+    Column("examination_id", _ID),
+    # Of what was decoded, once it is.
+    Column("picture_sha256", String(64)),
+    Index("ix_images_sop", "sop_id", "study_id", sqlite_where=_NAMED, postgresql_where=_NAMED),
+    Index("ix_images_examination", "examination_id", "study_id", sqlite_where=_PLACED, postgresql_where=_PLACED),
     sqlite_with_rowid=False,
 )
 

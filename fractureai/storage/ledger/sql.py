@@ -32,6 +32,7 @@ from fractureai.storage.ledger.connections import Connections
 from fractureai.storage.ledger.examinations import ExaminationMethods
 from fractureai.storage.ledger.forgetting import ForgettingMethods
 from fractureai.storage.ledger.gauges import GaugeMethods
+from fractureai.storage.ledger.identity import IdentityMethods
 from fractureai.storage.ledger.order import OrderMethods
 from fractureai.storage.ledger.outbox import OutboxMethods
 from fractureai.storage.ledger.schema import HEAD
@@ -49,6 +50,7 @@ class SqlLedger(
     OutboxMethods,
     GaugeMethods,
     ExaminationMethods,
+    IdentityMethods,
 ):
     """The ``Ledger`` of ``fractureai.domain.ports`` over a database. Safe between threads, processes and forks.
 

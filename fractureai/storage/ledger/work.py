@@ -124,11 +124,7 @@ _PUBLISHED = (
     .values(publish_due_at_s=bindparam("due"))
 )
 _COUNT_OPEN = select(func.count()).select_from(STUDIES).where(_OPEN)
-_IMAGES = (
-    select(IMAGES.c.number, IMAGES.c.file_name, IMAGES.c.size_bytes, IMAGES.c.sha256)
-    .where(IMAGES.c.study_id == bindparam("id"))
-    .order_by(IMAGES.c.number)
-)
+_IMAGES = select(*rows.SOURCE_COLUMNS).where(IMAGES.c.study_id == bindparam("id")).order_by(IMAGES.c.number)
 _EVENT = insert(EVENTS)
 
 

@@ -6,10 +6,10 @@ import itertools
 
 import pytest
 
+from fractureai.domain.anatomy import contradicts, names_no_limb
 from fractureai.domain.assessment import Finding, assess_probability, assess_study, scope_reasons
 from fractureai.domain.card import ModelCard
 from fractureai.domain.reasons import Reason
-from fractureai.domain.regions import contradicts, names_no_limb
 from fractureai.domain.scores import RegionReading
 from fractureai.domain.study import Assessment
 from tests.cards import region_card

@@ -14,7 +14,9 @@ import pytest
 from PIL import Image, PngImagePlugin
 from pydicom.dataset import Dataset
 
+from fractureai.domain.identity import patient_differences
 from fractureai.domain.pseudonyms import Pseudonyms
+from fractureai.domain.radiograph import Header
 from fractureai.errors import RejectedInput
 from fractureai.imaging.decoder import ChildDecoder
 from fractureai.imaging.deidentifier import ChildDeidentifier
@@ -102,12 +104,53 @@ def test_what_belonged_together_still_does_and_sites_are_apart(deidentifier: Chi
     assert one.StudyInstanceUID == two.StudyInstanceUID
     assert one.SeriesInstanceUID == two.SeriesInstanceUID
     assert one.SOPInstanceUID != two.SOPInstanceUID
-    assert one.PatientID == two.PatientID == one.PatientName
+    assert one.PatientID == two.PatientID
+    assert one.PatientName == two.PatientName
+    assert str(one.PatientName).startswith(f"{one.PatientID}^N")
     assert one.AccessionNumber == two.AccessionNumber
     elsewhere = pydicom.dcmread(io.BytesIO(clean(deidentifier, tmp_path / "1.dcm", "south")))
     assert elsewhere.PatientID != one.PatientID
     assert elsewhere.StudyInstanceUID != one.StudyInstanceUID
     assert clean(deidentifier, tmp_path / "1.dcm") == clean(deidentifier, tmp_path / "1.dcm")
+
+
+def _header(deidentifier: ChildDeidentifier, folder: Path, decoder: ChildDecoder, **changes: Any) -> Header:
+    (folder / "made.dcm").write_bytes(clean(deidentifier, written(radiograph(**changes), folder / "whole.dcm")))
+    return decoder.decode(folder / "made.dcm").header
+
+
+@pytest.mark.parametrize(
+    ("changes", "differences"),
+    [
+        ({"PatientName": "MUSTERFRAU^ERIKA^^^", "PatientID": " 4711-secret"}, ()),
+        ({"PatientName": "Musterfrau^Erika^Maria"}, ()),
+        ({"PatientBirthDate": ""}, ()),
+        ({"PatientID": "4712-SECRET"}, ("patient ID", "name")),
+        ({"PatientName": "Mustermann^Max"}, ("name",)),
+        ({"PatientBirthDate": "19500101"}, ("name",)),
+    ],
+)
+def test_two_patients_in_one_study_are_still_told_apart(
+    deidentifier: ChildDeidentifier, tmp_path: Path, changes: dict[str, str], differences: tuple[str, ...]
+) -> None:
+    """Only what was a difference before is one afterwards; without an ID too."""
+    with ChildDecoder() as decoder:
+        one = _header(deidentifier, tmp_path, decoder)
+        other = _header(deidentifier, tmp_path, decoder, **changes)
+        assert patient_differences([one, other]) == differences
+        one, other = (_header(deidentifier, tmp_path, decoder, **{**each, "PatientID": ""}) for each in ({}, changes))
+        assert patient_differences([one, other]) == tuple(
+            name for name in differences if name != "patient ID" and "PatientID" not in changes
+        )
+
+
+def test_a_name_does_not_tell_that_two_patients_share_it(deidentifier: ChildDeidentifier, tmp_path: Path) -> None:
+    words = []
+    for patient_id in ("1", "2"):
+        path = written(radiograph(PatientID=patient_id), tmp_path / "a.dcm")
+        name = str(pydicom.dcmread(io.BytesIO(clean(deidentifier, path))).PatientName)
+        words.append(set(name.replace("^", " ").split()))
+    assert words[0].isdisjoint(words[1])
 
 
 def test_dates_move_together_or_go(deidentifier: ChildDeidentifier, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from pydicom.uid import (
 )
 
 from fractureai.errors import RejectedInput
-from fractureai.imaging.dicom import read_dicom, study_instance_uid
+from fractureai.imaging.dicom import instance_identity, read_dicom
 from fractureai.imaging.limits import DecodeLimits
 
 LIMITS = DecodeLimits()
@@ -347,7 +347,7 @@ def test_a_deflated_bomb_is_not_inflated(dicom):
     assert len(bomb) < 100_000
     small = DecodeLimits(max_bytes=1024 * 1024)
     assert reason(bomb, small).code == "too_many_bytes"
-    assert study_instance_uid(bomb, small) == ""
+    assert instance_identity(bomb, small) is None
 
 
 def test_deflated_data_cut_off(dicom):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fractureai.imaging.dicom import read_dicom, study_instance_uid
+from fractureai.imaging.dicom import instance_identity, read_dicom
 from fractureai.imaging.limits import DecodeLimits
 
 LIMITS = DecodeLimits()
@@ -76,6 +76,10 @@ def test_spacing(dicom, pixels, attributes, spacing):
 
 
 def test_group_needs_no_pixels(dicom):
-    assert study_instance_uid(dicom(None, StudyInstanceUID="1.2.826.0.1"), LIMITS) == "1.2.826.0.1"
-    assert study_instance_uid(dicom(None, StudyInstanceUID=None), LIMITS) == ""
-    assert study_instance_uid(dicom(None)[:140], LIMITS) == ""
+    found = instance_identity(dicom(None, StudyInstanceUID="1.2.826.0.1"), LIMITS)
+    assert found is not None
+    assert found.study_instance_uid == "1.2.826.0.1"
+    silent = instance_identity(dicom(None, StudyInstanceUID=None), LIMITS)
+    assert silent is not None
+    assert silent.study_instance_uid == ""
+    assert instance_identity(dicom(None)[:140], LIMITS) is None

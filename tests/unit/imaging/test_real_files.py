@@ -13,7 +13,7 @@ from PIL import Image
 from fractureai.domain.radiograph import Radiograph
 from fractureai.errors import RejectedInput
 from fractureai.imaging.limits import DecodeLimits
-from fractureai.imaging.reader import read_group, read_radiograph
+from fractureai.imaging.reader import read_identity, read_radiograph
 
 LIMITS = DecodeLimits()
 BUNDLED = Path(pydicom.__file__).parent / "data" / "test_files"
@@ -61,7 +61,7 @@ def test_every_bundled_file_has_an_outcome():
     for path in sorted(BUNDLED.iterdir()):
         if path.is_file():
             outcome(path)
-            read_group(path, LIMITS)
+            read_identity(path, LIMITS)
 
 
 def middle_against_edge(image: Radiograph, rows: slice, bone: slice, air: slice) -> float:

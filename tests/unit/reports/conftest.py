@@ -16,6 +16,7 @@ from fractureai.domain.result import ImageResult, StudyResult
 from fractureai.domain.scores import ModelIdentity
 from fractureai.domain.study import Assessment, SourceImage, Study, WorkState
 from fractureai.reports.pdf import PdfReportWriter
+from fractureai.stages.identity import notes_of
 
 STUDY_ID = "0123456789abcdef" * 2
 REGION_MODEL = ModelIdentity("region-classifier", "0.3.1", "3f" * 32)
@@ -101,7 +102,8 @@ def study_of(images: Sequence[ReportImage], label: str = "") -> Study:
 def result_of(images: Sequence[ReportImage], state: WorkState = WorkState.DONE) -> StudyResult:
     models = {image.result.model.name: image.result.model for image in images if image.result.model}
     known = (REGION_MODEL, *models.values())
-    finding = assess_study([image.result.finding for image in images])
+    notes = notes_of([image.header for image in images if image.header])
+    finding = assess_study([image.result.finding for image in images if not image.result.set_aside], notes)
     return StudyResult(STUDY_ID, "", state, finding, tuple(image.result for image in images), known, "0.1.0")
 
 

@@ -1,5 +1,6 @@
 import pytest
 
+from fractureai.domain.reasons import Reason
 from fractureai.domain.result import DISCLAIMER
 from fractureai.domain.study import Assessment, WorkState
 from fractureai.reports import wording
@@ -48,7 +49,8 @@ def test_the_patient_is_named_for_every_page(kit) -> None:
 
 def test_files_of_different_patients_raise_a_warning(kit) -> None:
     text = text_of(kit, kit.assessed(1), kit.assessed(2, patient_name="Roe^Richard"))
-    assert text.warnings == (wording.CONFLICT,)
+    assert text.warnings == (Reason("patient_conflict", "name").sentence,)
+    assert text.warnings[0] not in text.reasons
     assert fields(text.patient)["Name"] == "Doe, Jane Q / Roe, Richard"
 
 

@@ -136,7 +136,8 @@ def test_every_image_is_an_observation() -> None:
     assert values["Calibrated probability of a fracture"]["valueQuantity"]["value"] == 0.61
     assert values["SOP Instance UID"]["valueString"] == "1.2.840.1.1"
     assert values["Region of interest"]["valueString"] == "10 20 110 220"
-    assert seen["bodySite"] == {"text": "left elbow"}
+    site = {"system": "http://snomed.info/sct", "code": "53120007", "display": "Upper limb"}
+    assert seen["bodySite"] == {"coding": [site], "text": "left elbow"}
     assert contained[seen["device"]["reference"][1:]]["identifier"][0]["value"] == "ab" * 32
     assert unseen["valueCodeableConcept"]["coding"][0]["code"] == "inconclusive"
     assert "does not look like the limb" in unseen["note"][0]["text"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import uuid
 
 from fractureai.domain import keys
-from fractureai.domain.examinations import Arrival, Quiet, examination_id, instance_id
+from fractureai.domain.examinations import Arrival, Quiet
+from fractureai.domain.identity import InstanceIdentity
 from fractureai.stages import examinations, intake
 from tests.unit.stages.conftest import House
 
@@ -17,14 +18,12 @@ def arrive(house: House, sop: str, data: bytes = b"x", study: str = STUDY) -> bo
     """One image; whether it is new."""
     arrival_id = uuid.uuid4().hex
     stored = house.store.put(keys.arrival("local", arrival_id, house.now_s), data)
-    arrival = Arrival(
+    arrival = Arrival.of(
+        InstanceIdentity("", sop, study, "DX"),
         site="local",
-        examination_id=examination_id("local", study),
-        instance_id=instance_id("local", sop),
         arrival_id=arrival_id,
         size_bytes=stored.size_bytes,
         sha256=stored.sha256,
-        modality="DX",
         caller="XRAY1",
         received_at_s=house.now_s,
     )

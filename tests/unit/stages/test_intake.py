@@ -66,6 +66,20 @@ def test_views_of_one_examination_come_together_across_files_and_archives(house:
     assert counts == [1, 2]
 
 
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
+def test_padding_of_a_study_uid_makes_no_second_study_and_a_zero_does(house: House) -> None:
+    uid = b"1.2.826.0.1.3680043.10.1.7"
+    one, two = _dicom("7", 1), _dicom("7", 2)
+    field = b"\x20\x00\x0d\x00UI\x1a\x00" + uid
+    assert len(uid) % 2 == 0
+    assert field in two
+    padded = two.replace(field, field.replace(b"\x1a", b"\x1c") + b"\0 ")
+    zero = _dicom("07", 3)
+    batch = house.batch(("a.dcm", one), ("b.dcm", padded), ("c.dcm", zero))
+    assert intake.run(batch.batch_id, house) == "done"
+    assert sorted(study.image_count for study in house.ledger.studies(site="local").rows) == [1, 2]
+
+
 def test_the_same_bytes_twice_are_one_view(house: House) -> None:
     same = _dicom("7", 1)
     batch = house.batch(("a.dcm", same), ("copy of a.dcm", same))

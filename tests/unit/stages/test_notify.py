@@ -102,7 +102,7 @@ def test_the_news_of_a_finished_study(telling: House, receiver: Any) -> None:
         "state": "done",
         "assessment": "fracture",
     }
-    assert set(message) == {"study_id", "state", "assessment", "links"}
+    assert set(message) == {"study_id", "state", "assessment", "links", "warnings"}
     assert message["links"]["result"] == f"https://x.example/api/v1/studies/{study.study_id}/result.json"
     assert study.label.encode() not in body
     signed = headers["FractureAI-Timestamp"].encode() + b"." + body

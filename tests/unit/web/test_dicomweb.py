@@ -18,7 +18,8 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
 )
 
-from fractureai.domain.examinations import Quiet, examination_id
+from fractureai.domain.examinations import Quiet
+from fractureai.domain.identity import examination_id
 from fractureai.errors import TransientFailure
 from fractureai.web.app import WebPorts
 

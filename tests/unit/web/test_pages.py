@@ -116,6 +116,30 @@ def test_the_worklist_and_the_batch_list_studies(ports: WebPorts, client: FlaskC
     assert client.get("/worklist?cursor=odd").status_code == 400
 
 
+def test_two_patients_in_one_study_are_told_of_wherever_it_is_shown(ports: WebPorts, client: FlaskClient) -> None:
+    conflict = Reason("patient_conflict", "patient ID, name")
+    views = View("a.dcm", probability=0.9), View("b.dcm", probability=0.05)
+    study = add(ports, *views, label="Mixed", notes=[Reason("views_not_assessed", "1 of 2"), conflict])
+    for address in (f"/studies/{study.study_id}", "/worklist", f"/batches/{study.batch_id}"):
+        text = client.get(address).text
+        assert re.search(f"<strong[^>]*>{re.escape(conflict.sentence)}</strong>", text), address
+    page = client.get(f"/studies/{study.study_id}").text
+    assert page.index(conflict.sentence) < page.index('<section class="verdict fracture"')
+    assert '<p class="notice" role="alert">' in page
+    document = client.get(f"/api/v1/studies/{study.study_id}").json
+    assert document["reasons"][0]["code"] == "patient_conflict"
+    assert conflict.sentence in client.get("/api/v1/studies.csv").text
+
+
+def test_an_image_that_was_set_aside_is_shown_as_that(ports: WebPorts, client: FlaskClient) -> None:
+    raw = View("raw.dcm", probability=None, reasons=(Reason("raw_image", "view 1"),), set_aside=True)
+    study = add(ports, View("shown.dcm", probability=0.05), raw)
+    page = client.get(f"/studies/{study.study_id}").text
+    assert "Set aside" in page
+    assert Reason("raw_image", "view 1").sentence in page
+    assert "No fracture found" in page
+
+
 def test_a_batch_that_is_being_unpacked(client: FlaskClient) -> None:
     data = {"files": (io.BytesIO(b"x"), "a.png")}
     answer = client.post("/predict/batch", data=data, follow_redirects=True)

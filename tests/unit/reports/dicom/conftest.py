@@ -19,7 +19,7 @@ from fractureai.domain.assessment import Finding, assess_study
 from fractureai.domain.dicom_objects import DicomObject
 from fractureai.domain.ports import ReportImage
 from fractureai.domain.reasons import Reason
-from fractureai.domain.result import ImageResult, StudyResult
+from fractureai.domain.result import ImageResult, StudyResult, ViewTags
 from fractureai.domain.scores import ModelIdentity
 from fractureai.domain.study import Assessment, SourceImage, Study, WorkState
 from fractureai.imaging.codec import CvCodec
@@ -27,6 +27,7 @@ from fractureai.imaging.dicom import read_dicom
 from fractureai.imaging.limits import DecodeLimits
 from fractureai.reports.dicom.writer import StudyDicomWriter
 from fractureai.reports.pdf import PdfReportWriter
+from fractureai.stages.identity import notes_of
 from tests.bad_files import phantom_dicom
 from tests.pictures import bone
 
@@ -74,6 +75,7 @@ def source(data: bytes | None, number: int, assessment: Assessment = Assessment.
         source_width_px=full[1],
         model=HAND_MODEL if assessed else None,
         artifacts=("image", "heat", "overlay", "roi") if assessed else ("image",),
+        view=ViewTags(body_part=radiograph.header.body_part_examined) if radiograph else None,
     )
     return ReportImage(
         result,
@@ -90,7 +92,8 @@ def write(
 ) -> Written | Reason:
     sources = tuple(SourceImage(i.result.number, i.result.file, 1, f"{i.result.number:064d}") for i in images)
     study = Study("main", "0" * 32, "1" * 32, "a label", 1_795_442_700.0, sources)
-    finding = assess_study([image.result.finding for image in images])
+    notes = notes_of([image.header for image in images if image.header])
+    finding = assess_study([image.result.finding for image in images if not image.result.set_aside], notes)
     results = tuple(image.result for image in images)
     result = StudyResult("0" * 32, "a label", WorkState.DONE, finding, results, models, version)
     pdf = PdfReportWriter().write(study, result, images)

@@ -15,6 +15,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
 from fractureai.domain.reasons import Reason
+from fractureai.domain.study import Assessment
 from fractureai.errors import RejectedInput
 from fractureai.imaging.dicom import read_dicom
 from fractureai.imaging.limits import DecodeLimits
@@ -294,10 +295,77 @@ def test_a_picture_alone_has_no_study(kit: Any) -> None:
     assert kit.write(kit.source(None, 1)) == Reason("no_dicom_source")
 
 
-@pytest.mark.parametrize("change", [{"StudyInstanceUID": "1.2.3.9"}, {"PatientID": "SOMEBODY-ELSE"}])
-def test_files_that_do_not_agree_are_filed_nowhere(kit: Any, change: dict[str, Any]) -> None:
+def test_files_of_different_studies_are_filed_nowhere(kit: Any) -> None:
+    other = kit.edited(SOPInstanceUID="1.2.3.4.5", StudyInstanceUID="1.2.3.9")
+    assert kit.write(kit.source(phantom_dicom(), 1), kit.source(other, 2)) == Reason("dicom_conflict")
+
+
+@pytest.mark.parametrize("change", [{"PatientID": "SOMEBODY-ELSE"}, {"PatientName": "Roe^Richard"}])
+def test_of_two_patients_nothing_is_filed_but_a_picture_that_says_so(kit: Any, change: dict[str, Any]) -> None:
     views = (kit.source(phantom_dicom(), 1), kit.source(kit.edited(SOPInstanceUID="1.2.3.4.5", **change), 2))
-    assert kit.write(*views) == Reason("dicom_conflict")
+    written = kit.write(*views)
+    assert list(written.objects) == ["summary"]
+    picture = written.dataset("summary").pixel_array.astype(int)
+    red = (picture[..., 0] > 100) & (picture[..., 1] < 70) & (picture[..., 2] < 70)
+    assert red.sum() > 2000, "words and a frame in the colour of a warning"
+    coloured = np.ptp(picture[60:], axis=-1) > 60
+    assert (coloured & ~red[60:]).mean() < 0.05, "and nothing of the images"
+
+
+def test_formatting_alone_is_no_second_patient(kit: Any) -> None:
+    source = source_of(phantom_dicom())
+    same = {"PatientID": f" {str(source.PatientID).lower()}", "PatientName": f"{source.PatientName}^^^^"}
+    written = kit.write(kit.source(phantom_dicom(), 1), kit.source(kit.edited(SOPInstanceUID="1.2.3.4.5", **same), 2))
+    assert "sr" in written.objects
+
+
+def _noted(image: Any, code: str, *, set_aside: bool = False) -> Any:
+    finding = replace(image.result.finding, reasons=(*image.result.finding.reasons, Reason(code)))
+    return replace(image, result=replace(image.result, finding=finding, set_aside=set_aside))
+
+
+def _cited(dataset: Dataset) -> set[str]:
+    """Every instance that an object points to."""
+    return {str(item.value) for item in dataset.iterall() if item.keyword == "ReferencedSOPInstanceUID"}
+
+
+@pytest.mark.parametrize("code", ["sop_instance_uid_shared", "sop_instance_uid_elsewhere", "image_revised"])
+def test_nothing_points_to_a_uid_that_another_picture_has_too(kit: Any, code: str) -> None:
+    other = kit.edited(SOPInstanceUID="1.2.3.4.5")
+    written = kit.write(_noted(kit.source(phantom_dicom(), 1), code), kit.source(other, 2))
+    assert "gsps-1" not in written.objects
+    assert {"sr", "overlay-1", "overlay-2", "gsps-2"} <= set(written.objects)
+    for name in written.objects:
+        assert _cited(written.dataset(name)) <= {"1.2.3.4.5"}
+    content = groups_of(written.dataset("sr"))
+    assert [group.tracking_identifier for group in content.get_image_measurement_groups()] == ["View 1"]
+    assert Reason(code).sentence in " ".join(texts_of(written.dataset("sr")))
+
+
+def test_objects_of_a_study_without_any_sure_uid_are_valid(kit: Any, run: Any, tmp_path: Any) -> None:
+    views = tuple(_noted(kit.source(phantom_dicom(), number), "sop_instance_uid_shared") for number in (1, 2))
+    written = kit.write(*views)
+    assert not [name for name in written.objects if name.startswith("gsps")]
+    for name, (_, data) in written.objects.items():
+        assert _cited(written.dataset(name)) == set()
+        (tmp_path / name).write_bytes(data)
+        said = run("dciodvfy", tmp_path / name)
+        assert not [line for line in said.splitlines() if line.startswith("Error")], said
+
+
+def test_what_is_set_aside_is_in_no_object_but_the_pdf(kit: Any) -> None:
+    unprocessed = kit.source(kit.edited(SOPInstanceUID="1.2.3.4.5"), 2, Assessment.INCONCLUSIVE)
+    written = kit.write(kit.source(phantom_dicom(), 1), _noted(unprocessed, "raw_image", set_aside=True))
+    for name in written.objects:
+        assert "1.2.3.4.5" not in _cited(written.dataset(name))
+    content = groups_of(written.dataset("sr"))
+    groups = [*content.get_planar_roi_measurement_groups(), *content.get_image_measurement_groups()]
+    assert [group.tracking_identifier for group in groups] == ["View 1"]
+
+
+def test_the_same_files_under_another_suspicion_are_other_objects(kit: Any, one: Any) -> None:
+    other = kit.write(_noted(kit.source(phantom_dicom(), 1), "sop_instance_uid_elsewhere"))
+    assert other.dataset("sr").SOPInstanceUID != one.dataset("sr").SOPInstanceUID
 
 
 def test_a_region_without_a_code_gets_one_of_ours(kit: Any) -> None:
@@ -307,3 +375,14 @@ def test_a_region_without_a_code_gets_one_of_ours(kit: Any) -> None:
     value = group.finding_sites[0].value
     assert (value.value, value.scheme_designator, value.meaning) == ("sesamoid", "99FRACTUREAI", "sesamoid")
     assert dataset.CodingSchemeIdentificationSequence[0].CodingSchemeDesignator == "99FRACTUREAI"
+
+
+@pytest.mark.parametrize(
+    ("body_part", "site"), [("FEMUR", "Femur"), ("FOOT", "Foot"), ("LEG", "Lower limb"), ("", "Lower limb")]
+)
+def test_a_leg_is_coded_as_the_part_the_header_names_or_as_the_whole_limb(kit: Any, body_part: str, site: str) -> None:
+    data = kit.edited(phantom_dicom(region="leg"), BodyPartExamined=body_part, AnatomicRegionSequence=None)
+    image = kit.source(data, 1)
+    dataset = kit.write(replace(image, result=replace(image.result, region="leg"))).dataset("sr")
+    (group,) = groups_of(dataset).get_planar_roi_measurement_groups()
+    assert group.finding_sites[0].value.meaning == site
