@@ -7,7 +7,6 @@ computed for each of the 256 or 65,536 codes a pixel can hold, and the image is 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,36 +18,9 @@ from pydicom.uid import DigitalXRayImageStorageForProcessing, ExplicitVRBigEndia
 from fractureai.errors import RejectedInput
 from fractureai.imaging import grayscale
 from fractureai.imaging.dicom_header import element
-from fractureai.imaging.grayscale import Grey, Mask, Reals, Values, spread
+from fractureai.imaging.dicom_words import StoredPixels
+from fractureai.imaging.grayscale import Grey, Mask, Reals, spread
 from fractureai.imaging.shutter import shown_area
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class StoredPixels:
-    """Pixels as codes, and what each code means.
-
-    Attributes
-    ----------
-    codes:
-        ``(H, W)`` uint8 or uint16, contiguous: the bits as they lie in the file.
-    values:
-        ``(256,)`` or ``(65536,)`` float32: the stored value of each code, unused bits masked, sign extended.
-    """
-
-    codes: Values
-    values: Reals
-
-    @classmethod
-    def from_words(cls, words: npt.NDArray[Any], *, bits_stored: int, high_bit: int, signed: bool) -> StoredPixels:
-        """From words whose unused bits may hold anything (PS3.5 section 8.1.1)."""
-        codes = words.astype(words.dtype.newbyteorder("="), copy=False).view(f"u{words.itemsize}")
-        below = high_bit + 1 - bits_stored
-        if not (bits_stored >= 1 and below >= 0 and high_bit < 8 * words.itemsize):
-            raise RejectedInput("damaged", "bits stored do not fit the bits allocated")
-        values = (np.arange(1 << (8 * words.itemsize), dtype=np.int32) >> below) & ((1 << bits_stored) - 1)
-        if signed:
-            values = np.where(values >= 1 << (bits_stored - 1), values - (1 << bits_stored), values)
-        return cls(codes, values.astype(np.float32))
 
 
 def to_grey(stored: StoredPixels, dataset: Dataset) -> Grey:
@@ -203,6 +175,8 @@ def _entries(data: Any, entries: int, dataset: Dataset) -> npt.NDArray[Any]:
             table = np.frombuffer(data[: 2 * entries], ">u2" if big_endian else "<u2")
     else:
         table = np.atleast_1d(np.asarray(data, np.int64)) & 0xFFFF
+        if table.size == (entries + 1) // 2:  # two entries of 8 bits a word
+            table = table.astype("<u2").view(np.uint8)
     if table.size == 0:
         raise ValueError("an empty lookup table")
     return table[:entries]

@@ -16,8 +16,9 @@ from fractureai.imaging import grayscale
 from fractureai.imaging.codestream import Coding
 from fractureai.imaging.colour import grey_of_colour
 from fractureai.imaging.decompress import MOST_COMPONENTS, Samples, decompress
-from fractureai.imaging.dicom_grayscale import StoredPixels, to_grey
+from fractureai.imaging.dicom_grayscale import to_grey
 from fractureai.imaging.dicom_header import element
+from fractureai.imaging.dicom_words import StoredPixels
 from fractureai.imaging.extent import check_extent
 from fractureai.imaging.grayscale import Grey
 from fractureai.imaging.limits import DecodeLimits
@@ -135,6 +136,8 @@ def _grey_of_colours(samples: Samples, dataset: Dataset, photometric: str) -> Gr
     colours = samples.values
     if photometric == "PALETTE COLOR":
         colours = apply_color_lut(colours, dataset)
+    if colours.ndim == 2:
+        raise RejectedInput("header_mismatch", f"{clean(photometric)[:16]} in the header, grey in the picture")
     if colours.ndim != 3 or colours.shape[-1] != MOST_COMPONENTS or colours.dtype.kind != "u":
         raise RejectedInput("unsupported_encoding", clean(photometric)[:16])
     is_rgb = samples.is_rgb if samples.is_rgb is not None else not photometric.startswith("YBR_FULL")

@@ -43,6 +43,8 @@ _REDUCED, _MASK = 1, 4
 _MOST_PAGES = 16
 _ORIENTATION, _X_RESOLUTION, _Y_RESOLUTION = 274, 282, 283
 _RANGE_PERCENTILES = (0.05, 99.95)
+_BLACKER = 0.05
+"""How much of its range black is assumed to be below the darkest value of a picture with negative ones."""
 
 
 def read_tiff(data: bytes, limits: DecodeLimits) -> StoredPicture:
@@ -120,7 +122,8 @@ def _stored(page: TiffPage, values: npt.NDArray[Any]) -> StoredPicture:
         if values.shape[-1] < colours:
             raise RejectedInput("damaged", "too few samples per pixel")
     if values.dtype not in (np.uint8, np.uint16):
-        values, bits = _quantised(values), 16
+        values = _quantised(values)
+        bits = 8 * values.itemsize
     return StoredPicture(
         values=np.ascontiguousarray(values),
         bits=bits,
@@ -136,16 +139,26 @@ def _aspect(page: TiffPage) -> float:
     return of_resolution(x_per_unit, y_per_unit)
 
 
-def _quantised(values: npt.NDArray[Any]) -> npt.NDArray[np.uint16]:
-    """Values of any scale to 16 bits of their own range, of which single outliers take no part."""
+def _quantised(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Values of other types to unsigned ones.
+
+    Signed integers of 8 and 16 bits and floats from 0 to 1 keep their scale. That of others is not known; their range
+    is put into its lower half, so that it is spread like any that is mostly empty. Outliers take no part.
+    """
     if values.ndim != 2:
         raise RejectedInput("unsupported_encoding", "colours that are neither 8 nor 16 bits")
     if values.dtype == np.bool_:
-        return values.astype(np.uint16) * np.uint16(65535)
+        return values.astype(np.uint8) * np.uint8(255)
+    if values.dtype in (np.int8, np.int16):
+        unsigned = np.ascontiguousarray(values).view(f"u{values.itemsize}")
+        return unsigned ^ np.array(1 << (8 * values.itemsize - 1), unsigned.dtype)  # type: ignore[no-any-return]
     if not np.isfinite(values).all():
         raise RejectedInput("blank_image")
     low, high = (float(value) for value in np.percentile(grayscale.grid(values), _RANGE_PERCENTILES))
     if not low < high:
         raise RejectedInput("blank_image")
-    scaled = (values.astype(np.float64) - low) * (65535.0 / (high - low))
+    black = 0.0 if low >= 0 else low - _BLACKER * (high - low)
+    is_unit = values.dtype.kind == "f" and black == 0.0 and high <= 1.0 < 256 * high
+    white = 1.0 if is_unit else black + 2 * (high - black)
+    scaled = (values.astype(np.float64) - black) * (65535.0 / (white - black))
     return np.clip(np.rint(scaled), 0, 65535).astype(np.uint16)

@@ -66,7 +66,6 @@ TABLE = {
         TWELVE | FULL | {"PhotometricInterpretation": "MONOCHROME1"},
         [255, 191, 127, 0],
     ),
-    "rubbish in the unused bits": ([0xF000, 0xA400, 0x1800, 0xFFFF], "uint16", TWELVE | FULL, [0, 64, 128, 255]),
     "left aligned": (
         [0, 1024 << 4, (2048 << 4) + 15, 4095 << 4],
         "uint16",

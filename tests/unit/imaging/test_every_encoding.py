@@ -16,8 +16,10 @@ import tifffile
 from PIL import Image
 from pydicom import uid
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
 
+from fractureai.errors import RejectedInput
 from fractureai.imaging import media
 from fractureai.imaging.dicom import read_dicom
 from fractureai.imaging.limits import DecodeLimits
@@ -100,6 +102,51 @@ def padded() -> bytes:
     return dicom(pixels, 12, PixelPaddingValue=4095, **window(12))
 
 
+def palette(bits: int) -> bytes:
+    entries = np.arange(256, dtype=np.uint16) * 257 if bits == 16 else np.arange(256, dtype=np.uint8)
+    tables = {}
+    for colour in ("Red", "Green", "Blue"):
+        tables[f"{colour}PaletteColorLookupTableDescriptor"] = [256, 0, bits]
+        tables[f"{colour}PaletteColorLookupTableData"] = entries.tobytes()
+    return dicom(scaled(8), 8, PhotometricInterpretation="PALETTE COLOR", **tables)
+
+
+def byte_lut(kind: str) -> Sequence:
+    """A VOI LUT of 8-bit entries: packed into words as bytes or as numbers, or one a word."""
+    entries = np.rint(np.arange(4096) / 4095 * 255).astype(np.uint8)
+    item = Dataset()
+    item.add_new("LUTDescriptor", "US", [4096, 0, 8])
+    written = {"packed": entries.tobytes(), "words": entries.astype("<u2").tobytes()}
+    numbers = entries.view("<u2").tolist()
+    item.add_new("LUTData", "US" if kind == "numbers" else "OW", numbers if kind == "numbers" else written[kind])
+    return Sequence([item])
+
+
+def framed(stream: bytes, header: np.ndarray, bits: int, syntax: str, pieces: int = 1, **attributes: Any) -> bytes:
+    """A stream under a header that may say something else."""
+    dataset = build_dataset(header, BitsStored=bits, **attributes)
+    dataset.PixelData = encapsulate([stream], fragments_per_frame=pieces)
+    dataset["PixelData"].VR = "OB"
+    dataset.file_meta.TransferSyntaxUID = syntax
+    return to_bytes(dataset)
+
+
+def lossless(pixels: np.ndarray, bits: int) -> bytes:
+    return imagecodecs.jpeg8_encode(pixels, bitspersample=bits, lossless=True)
+
+
+def luma_and_chroma() -> bytes:
+    return imagecodecs.jpeg8_encode(np.stack([scaled(8)] * 3, axis=-1), level=98)
+
+
+UNUSABLE = {
+    "of width 0": ("2048", "0"),
+    "of negative width": ("2048", "-100"),
+    "of width 1": ("2048", "1"),
+    "that is no number": ("2048", "nan"),
+    "far from the values": ("900000", "100"),
+    "a thousand times too wide": ("2048", "4096000"),
+}
 DEPTHS = (8, 10, 12, 14, 16)
 DICOM: dict[str, tuple[Callable[[], bytes], int]] = {
     **{f"{bits} bits": (lambda b=bits: dicom(scaled(b), b, **window(b)), EXACT) for bits in DEPTHS},
@@ -134,7 +181,46 @@ DICOM: dict[str, tuple[Callable[[], bytes], int]] = {
         lambda: dicom(phantom(), 12, WindowCenter=["2048", "100"], WindowWidth=["4096", "10"]), EXACT
     ),
     "left aligned": (lambda: dicom(phantom() << 4, 12, HighBit=15, **window(12)), EXACT),
-    "garbage in unused bits": (lambda: dicom(phantom() | 0xA000, 12, **window(12)), EXACT),
+    **{
+        f"{name} in unused bits": (lambda b=bits: dicom(phantom() | b().astype(np.uint16), 12, **window(12)), EXACT)
+        for name, bits in {
+            "a constant": lambda: np.full(phantom().shape, 0xA000),
+            "garbage": lambda: np.random.default_rng(1).integers(0, 16, phantom().shape) << 12,
+            "an overlay": lambda: np.pad(np.full((60, 80), 0x8000), ((80, 80), (48, 48))),
+        }.items()
+    },
+    **{
+        f"a window {name}": (lambda c=center, w=width: dicom(phantom(), 12, WindowCenter=c, WindowWidth=w), EXACT)
+        for name, (center, width) in UNUSABLE.items()
+    },
+    "a window fifty times too wide": (lambda: dicom(phantom(), 12, **window(12, 50)), SPREAD),
+    "an unusable window before a usable one": (
+        lambda: dicom(phantom(), 12, WindowCenter=["1", "2048"], WindowWidth=["0", "4096"]), EXACT
+    ),
+    **{f"VOI LUT of bytes, {kind}": (lambda k=kind: dicom(phantom(), 12, VOILUTSequence=byte_lut(k)), EXACT)
+       for kind in ("packed", "words", "numbers")},
+    "VOI LUT from a negative value on": (
+        lambda: dicom(signed(12), 12, VOILUTSequence=table(np.arange(4096) << 4, -2048, 16)), EXACT
+    ),
+    "slope 0": (lambda: dicom(phantom(), 12, RescaleSlope="0", **window(12)), EXACT),
+    "signed with an offset": (lambda: dicom(signed(12), 12, RescaleIntercept="2048", **window(12)), EXACT),
+    **{f"palette of {bits} bits": (lambda b=bits: palette(b), EXACT) for bits in (8, 16)},
+    **{
+        f"YCbCr JPEG under {photometric}": (
+            lambda p=photometric: framed(
+                luma_and_chroma(), np.stack([scaled(8)] * 3, axis=-1) if p != "MONOCHROME2" else scaled(8), 8,
+                uid.JPEGBaseline8Bit, PhotometricInterpretation=p,
+            ),
+            LOSSY,
+        )
+        for photometric in ("YBR_FULL_422", "YBR_FULL", "RGB", "MONOCHROME2")
+    },
+    "a frame in five fragments": (
+        lambda: framed(lossless(phantom(), 12), phantom(), 12, uid.JPEGLosslessSV1, 5, **window(12)), EXACT
+    ),
+    "lossless words with garbage": (
+        lambda: framed(lossless(phantom() | 0xB000, 16), phantom(), 12, uid.JPEGLosslessSV1, **window(12)), EXACT
+    ),
     "12 bits of 16": (lambda: dicom(phantom(), 16), SPREAD),
     "a quarter of the levels": (lambda: dicom(scaled(8) >> 2, 8), SPREAD),
     "RGB": (lambda: dicom(np.stack([scaled(8)] * 3, axis=-1), 8), EXACT),
@@ -172,6 +258,23 @@ def test_padding_is_black_and_the_rest_as_it_was() -> None:
     found = read_dicom(padded(), LIMITS).pixels.astype(int)
     assert not found[:3].any()
     assert np.abs(found - expected())[3:].max() <= EXACT
+
+
+CONTRADICTIONS: dict[str, Callable[[], bytes]] = {
+    "10 bits stored, 12 in the pixels": lambda: dicom(phantom(), 10),
+    "8 bits stored, 16 in the pixels": lambda: dicom(scaled(16), 8),
+    "11 bits stored, signed, 12 in the pixels": lambda: dicom(signed(12), 11),
+    "RGB in the header, grey in the picture": lambda: framed(
+        imagecodecs.jpeg8_encode(scaled(8), level=98), np.stack([scaled(8)] * 3, axis=-1), 8, uid.JPEGBaseline8Bit
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CONTRADICTIONS)
+def test_a_header_that_contradicts_the_pixels_is_refused(name: str) -> None:
+    with pytest.raises(RejectedInput) as refused:
+        read_dicom(CONTRADICTIONS[name](), LIMITS)
+    assert refused.value.code == "header_mismatch"
 
 
 # Picture files
@@ -223,6 +326,17 @@ def with_png_chunk(name: bytes, payload: bytes) -> bytes:
 
 def white_as_zero(bits: int) -> bytes:
     return tiff(np.iinfo(scaled(bits).dtype).max - scaled(bits), photometric="miniswhite")
+
+
+def twelve_bit_tiff() -> bytes:
+    """Two pixels in three bytes, which tifffile does not write."""
+    even, odd = phantom().ravel()[0::2], phantom().ravel()[1::2]
+    packed = np.stack([even >> 4, (even & 15) << 4 | odd >> 8, odd & 255], axis=-1).astype(np.uint8).tobytes()
+    height, width = phantom().shape
+    tags = {256: width, 257: height, 258: 12, 259: 1, 262: 1, 273: 8, 277: 1, 278: height, 279: len(packed)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    head = b"II*\0" + struct.pack("<I", 8 + len(packed))
+    return head + packed + struct.pack("<H", len(tags)) + entries + bytes(4)
 
 
 PICTURES: dict[str, tuple[Callable[[], bytes], int]] = {
@@ -295,9 +409,15 @@ PICTURES: dict[str, tuple[Callable[[], bytes], int]] = {
     ),
     "TIFF, JPEG": (lambda: tiff(scaled(8), compression="jpeg", compressionargs={"level": 98}), LOSSY),
     "TIFF, 12 bits in 16": (lambda: tiff(phantom()), SPREAD),
-    "TIFF, floating point": (lambda: tiff((phantom() / 4095).astype(np.float32)), SPREAD),
+    "TIFF, 12 bits packed": (twelve_bit_tiff, EXACT),
+    **{
+        f"TIFF, {kind}, 0 to 1": (lambda k=kind: tiff((phantom() / 4095).astype(k)), EXACT)
+        for kind in ("float16", "float32", "float64")
+    },
+    "TIFF, floating point": (lambda: tiff(phantom().astype(np.float32)), SPREAD),
+    "TIFF, floating point below 0": (lambda: tiff(phantom().astype(np.float32) - 9000), SPREAD),
     "TIFF, 32 bits": (lambda: tiff(phantom().astype(np.uint32) * 1000), SPREAD),
-    "TIFF, signed": (lambda: tiff(signed(16)), SPREAD),
+    **{f"TIFF, signed, {bits} bits": (lambda b=bits: tiff(signed(b)), EXACT) for bits in (8, 16)},
     "WebP": (lambda: pillow("WEBP", lossless=True), EXACT),
     "WebP, RGBA": (lambda: pillow("WEBP", "RGBA", lossless=True), EXACT),
     "WebP, lossy": (lambda: pillow("WEBP", quality=95), SPREAD),
