@@ -34,6 +34,7 @@ def bad_files() -> tuple[tuple[str, bytes, str], ...]:
         ("text.png", b"Patient was seen today.\n", "unknown_type"),
         ("one-pixel.png", png(1, 1), "too_small"),
         ("flood.png", _flood_png(20_000), "too_many_pixels"),
+        ("near-black.png", _near_black(), "under_exposed"),
         ("cmyk.jpg", _saved("JPEG", "CMYK"), "colour_image"),
         ("animated.gif", _animated_gif(), "unknown_type"),
         ("no-pixels.dcm", _without_pixels(), "no_pixels"),
@@ -59,6 +60,13 @@ def _flood_png(side: int) -> bytes:
     pixels = b"".join(packer.compress(row * 1000) for _ in range(side // 1000)) + packer.flush()
     header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+def _near_black() -> bytes:
+    """A picture that was exported, or exposed, at a sixteenth of the scale."""
+    stream = io.BytesIO()
+    Image.fromarray(bone(200, 200) >> 4).save(stream, "PNG")
+    return stream.getvalue()
 
 
 def _saved(kind: str, mode: str) -> bytes:

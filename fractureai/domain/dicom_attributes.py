@@ -76,6 +76,7 @@ IMAGE: Final = (
     "PresentationLUTShape",
     "PixelSpacing",
     "ImagerPixelSpacing",
+    "NominalScannedPixelSpacing",
     "PixelAspectRatio",
     "RescaleSlope",
     "RescaleIntercept",

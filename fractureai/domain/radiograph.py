@@ -68,8 +68,8 @@ class Radiograph:
     Attributes
     ----------
     pixels:
-        ``(H, W)`` uint8, bones bright, the source image shrunk so that its long side is at most the decoder's limit
-        (1024 px by default); never enlarged.
+        ``(H, W)`` uint8, bones bright, of square pixels: the source image shrunk so that its long side is at most the
+        decoder's limit (1024 px by default). Only the coarser side of oblong pixels is ever enlarged.
     source_height_px, source_width_px:
         Extent of the source image; boxes are given on its grid.
     pixel_spacing_mm:

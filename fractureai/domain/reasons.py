@@ -25,6 +25,9 @@ _TABLE: dict[str, str] = {
     "own_result": "This is a result of this system, not a radiograph. Send the original images only.",
     "colour_image": "The picture is in colour; radiographs are greyscale. Send the original radiograph.",
     "blank_image": "The image shows nothing: all its pixels are nearly the same. Check the export.",
+    "under_exposed": "The image has too few grey levels to show bone. Check the exposure, or export it with its full "
+    "grey scale.",
+    "header_mismatch": "The DICOM header and the picture contradict each other. Export the image again.",
     "unsupported_encoding": "The pixels are stored in a way this service cannot decode. Export without compression.",
     "decoder_timeout": "The file took too long to decode and was given up. Export and send it again.",
     "decoder_memory": "Decoding the file needed more memory than is allowed. Export it at a lower resolution.",

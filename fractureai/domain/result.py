@@ -48,6 +48,8 @@ class ImageResult:
     fracture_probability, thresholds, roi_px, model:
         ``None`` where the image was not assessed. ``thresholds`` are ``(suspected, fracture)``; ``roi_px`` is
         ``(x0, y0, x1, y1)`` on the source grid, origin at the outer top-left corner.
+    shown_height_px, shown_width_px:
+        Extent of the source with square pixels: another one where the source's pixels are oblong.
     artifacts:
         Which of ``image``, ``heat``, ``overlay``, ``roi`` exist.
     view:
@@ -68,6 +70,8 @@ class ImageResult:
     roi_px: tuple[int, int, int, int] | None = None
     source_height_px: int | None = None
     source_width_px: int | None = None
+    shown_height_px: int | None = None
+    shown_width_px: int | None = None
     model: ModelIdentity | None = None
     artifacts: tuple[str, ...] = ()
     view: ViewTags | None = None
@@ -93,6 +97,7 @@ class ImageResult:
             "thresholds": thresholds,
             "roi_px": None if self.roi_px is None else list(self.roi_px),
             "source_px": None if self.source_width_px is None else [self.source_width_px, self.source_height_px],
+            "shown_px": None if self.shown_width_px is None else [self.shown_width_px, self.shown_height_px],
             "model": None if self.model is None else self.model.name,
             "artifacts": list(self.artifacts),
             "view": self.view and asdict(self.view),
@@ -103,7 +108,7 @@ class ImageResult:
     def from_json(cls, data: Mapping[str, Any], models: Mapping[str, ModelIdentity]) -> ImageResult:
         """Read what :meth:`to_json` wrote; ``models`` by name, as in the result around it."""
         region, thresholds, source = data["region"], data["thresholds"], data["source_px"]
-        x0_y0_x1_y1 = data["roi_px"]
+        x0_y0_x1_y1, shown = data["roi_px"], data.get("shown_px")
         return cls(
             number=data["number"],
             file=data["file"],
@@ -117,6 +122,8 @@ class ImageResult:
             roi_px=x0_y0_x1_y1 and tuple(x0_y0_x1_y1),
             source_height_px=source and source[1],
             source_width_px=source and source[0],
+            shown_height_px=shown and shown[1],
+            shown_width_px=shown and shown[0],
             model=models[data["model"]] if data["model"] else None,
             artifacts=tuple(data["artifacts"]),
             view=ViewTags(**data["view"]) if data.get("view") else None,

@@ -82,6 +82,17 @@ def rescale_box(
     )
 
 
+def square_extent(source_px: tuple[int, int], picture_px: tuple[int, int]) -> tuple[int, int]:
+    """Extent of the source with square pixels, told from its picture's; extents are ``(height, width)``.
+
+    The same as the source where its pixels are square. Otherwise its finer side is kept.
+    """
+    aspect = (picture_px[0] / picture_px[1]) / (source_px[0] / source_px[1])
+    if abs(aspect - 1.0) <= max(0.01, 1 / min(picture_px)):
+        return source_px
+    return round(source_px[0] * max(aspect, 1.0)), round(source_px[1] * max(1.0 / aspect, 1.0))
+
+
 def _span(low: int, high: int, least: float, limit: int) -> tuple[float, float]:
     missing = max(0.0, least - (high - low)) / 2
     return max(0.0, low - missing), min(float(limit), high + missing)

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import io
 import re
-import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
 from dicomanonymizer.simpledicomanonymizer import anonymize_dataset, initialize_actions_2024b
-from PIL import Image
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
@@ -24,10 +22,10 @@ from pydicom.sequence import Sequence
 
 from fractureai.errors import RejectedInput
 from fractureai.imaging import media
+from fractureai.imaging.deidentify_pictures import stripped_picture
 from fractureai.imaging.dicom import parse as parse_dicom
 from fractureai.imaging.dicom_header import read_header
 from fractureai.imaging.limits import DecodeLimits
-from fractureai.imaging.raster import refuse_animation
 
 METHOD = "FractureAI; PS3.15 2024b Basic Application Level Confidentiality Profile"
 MOST_UIDS = 1000
@@ -98,16 +96,9 @@ def deidentified(data: bytes, replacements: Replacements, limits: DecodeLimits) 
     kind = media.sniff(data[: media.HEAD_BYTES]).media_type
     if kind == media.DICOM:
         return _dicom(data, replacements, limits)
-    if kind in _STRIPPERS:
-        try:
-            return _STRIPPERS[kind](data)
-        except (RejectedInput, MemoryError):
-            raise
-        except Image.DecompressionBombError as error:
-            raise RejectedInput("too_many_pixels") from error
-        except Exception as error:  # Pillow's plug-ins raise any built-in type on hostile bytes
-            raise RejectedInput("damaged", "its parts cannot be told apart") from error
-    raise RejectedInput("unknown_type")
+    if kind is None:
+        raise RejectedInput("unknown_type")
+    return stripped_picture(data, kind, limits)
 
 
 # DICOM
@@ -264,99 +255,3 @@ def _uids(dataset: Dataset) -> Iterator[str]:
         elif one.VR == "UI" and one.value:
             values: Any = one.value if isinstance(one.value, MultiValue) else [one.value]
             yield from (str(value) for value in values if value and not str(value).startswith(_STANDARD))
-
-
-# Pictures: everything that is not needed to see them goes, and what stands behind their end.
-
-
-def _stripped_jpeg(data: bytes) -> bytes:
-    kept, at, orientation = [data[:2]], 2, 1
-    while True:
-        marker, length = struct.unpack_from(">HH", data, at)
-        if marker >> 8 != 0xFF:
-            raise ValueError("no marker")
-        if marker & 0xFF == 0xFF:  # a fill byte
-            at += 1
-            continue
-        segment = data[at : at + 2 + length]
-        kind = marker & 0xFF
-        if kind == 0xE1 and segment[4:10] == b"Exif\0\0":
-            orientation = _exif_orientation(data)
-        if not (0xE1 <= kind <= 0xEF and kind != 0xEE) and kind != 0xFE:
-            kept.append(segment)
-        at += 2 + length
-        if kind == 0xDA:
-            break
-    end = data.rfind(b"\xff\xd9", at)
-    kept.append(data[at : end + 2] if end >= 0 else data[at:])
-    if orientation != 1:
-        kept.insert(1, _orientation_segment(orientation))
-    return b"".join(kept)
-
-
-def _exif_orientation(data: bytes) -> int:
-    with Image.open(io.BytesIO(data), formats=["JPEG"]) as picture:
-        found = picture.getexif().get(0x0112, 1)
-    return found if isinstance(found, int) and 1 <= found <= 8 else 1
-
-
-def _orientation_segment(orientation: int) -> bytes:
-    """EXIF that says how the picture is turned, and nothing else."""
-    tiff = struct.pack(">2sHIHHHIHHI", b"MM", 42, 8, 1, 0x0112, 3, 1, orientation, 0, 0)
-    return struct.pack(">HH", 0xFFE1, 2 + 6 + len(tiff)) + b"Exif\0\0" + tiff
-
-
-_PNG_KEPT = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"gAMA", b"sBIT", b"pHYs", b"sRGB", b"cHRM"}
-
-
-def _stripped_png(data: bytes) -> bytes:
-    kept, at = [data[:8]], 8
-    while True:
-        length, kind = struct.unpack_from(">I4s", data, at)
-        end = at + 12 + length
-        if end > len(data):
-            raise ValueError("cut off")
-        if kind in _PNG_KEPT:
-            kept.append(data[at:end])
-        if kind == b"IEND":
-            return b"".join(kept)
-        at = end
-
-
-_WEBP_KEPT = {b"VP8 ", b"VP8L", b"ALPH"}
-
-
-def _stripped_webp(data: bytes) -> bytes:
-    kept, at = [], 12
-    while at + 8 <= len(data):
-        kind, length = struct.unpack_from("<4sI", data, at)
-        if kind in _WEBP_KEPT:
-            kept.append(data[at : at + 8 + length + length % 2])
-        elif kind == b"VP8X":
-            flags = bytes([data[at + 8] & ~0x2C])  # no EXIF, no XMP, no colour profile
-            kept.append(data[at : at + 8] + flags + data[at + 9 : at + 8 + length])
-        elif kind in {b"ANIM", b"ANMF"}:
-            raise RejectedInput("multi_frame")
-        at += 8 + length + length % 2
-    body = b"".join(kept)
-    return b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WEBP" + body
-
-
-def _png_of_tiff(data: bytes) -> bytes:
-    """A TIFF keeps metadata wherever it likes, so only its pixels go on, as PNG."""
-    with Image.open(io.BytesIO(data), formats=["TIFF"]) as picture:
-        refuse_animation(picture)
-        if picture.tag_v2.get(262) == 0:  # type: ignore[attr-defined]
-            raise RejectedInput("unsupported_encoding", "a TIFF with white as zero; send PNG or DICOM")
-        bare = Image.frombytes(picture.mode, picture.size, picture.tobytes())
-    stream = io.BytesIO()
-    bare.save(stream, "PNG", compress_level=1)
-    return stream.getvalue()
-
-
-_STRIPPERS: dict[str, Callable[[bytes], bytes]] = {
-    media.JPEG: _stripped_jpeg,
-    media.PNG: _stripped_png,
-    media.WEBP: _stripped_webp,
-    media.TIFF: _png_of_tiff,
-}

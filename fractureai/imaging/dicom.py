@@ -7,15 +7,11 @@ import logging
 import warnings
 import zlib
 from dataclasses import replace
-from typing import Any
 
-import numpy as np
 import pydicom
 from pydicom import config
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.encaps import generate_fragments
 from pydicom.filereader import read_dataset
-from pydicom.pixels import apply_color_lut, get_decoder
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
@@ -27,22 +23,18 @@ from pydicom.uid import (
 from fractureai.domain.identity import InstanceIdentity
 from fractureai.domain.radiograph import Radiograph
 from fractureai.errors import RejectedInput
-from fractureai.imaging import jpeg2000, normalise
 from fractureai.imaging.body_part import body_part_examined
-from fractureai.imaging.codestream import declared_samples, has_declaration
-from fractureai.imaging.colour import grey_of_colour
 from fractureai.imaging.dicom_context import read_context
-from fractureai.imaging.dicom_header import element, pixel_spacing_mm, read_header
+from fractureai.imaging.dicom_header import element, pixel_aspect_of, pixel_spacing_mm, read_header
+from fractureai.imaging.dicom_pixels import read_pixels, whole_items
 from fractureai.imaging.dicom_scope import refuse_other_objects
-from fractureai.imaging.extent import check_extent
-from fractureai.imaging.grayscale import StoredPixels, to_grey
+from fractureai.imaging.geometry import fit_square
 from fractureai.imaging.limits import DecodeLimits
 from fractureai.imaging.text import clean
 
 # pydicom's messages quote the values they stumble on, patient data among them.
 logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
 config.settings.reading_validation_mode = config.IGNORE
-jpeg2000.bound_pydicom()
 
 # What pydicom found out about a file that does not say: (implicit VR, little endian) to transfer syntax.
 _ENCODINGS = {
@@ -50,8 +42,7 @@ _ENCODINGS = {
     (False, True): ExplicitVRLittleEndian,
     (False, False): ExplicitVRBigEndian,
 }
-_MOST_SAMPLES = 3
-_MONOCHROME = frozenset({"MONOCHROME1", "MONOCHROME2"})
+_SEQUENCE_DELIMITER = b"\xfe\xff\xdd\xe0\0\0\0\0"
 
 
 def read_dicom(data: bytes, limits: DecodeLimits) -> Radiograph:
@@ -72,11 +63,10 @@ def read_dicom(data: bytes, limits: DecodeLimits) -> Radiograph:
     dataset, syntax = parse(data, limits)
     try:
         refuse_other_objects(dataset)
-        height, width = _extent(dataset, limits)
-        pixels = _grey(dataset, limits.long_side_px)
+        stored = read_pixels(dataset, limits)
         header = replace(read_header(dataset, syntax), body_part_examined=body_part_examined(dataset))
-        spacing_mm = pixel_spacing_mm(dataset)
-        return Radiograph(pixels, height, width, header, spacing_mm, read_context(dataset))
+        pixels = fit_square(stored, pixel_aspect_of(dataset), limits.long_side_px)
+        return Radiograph(pixels, *stored.shape, header, pixel_spacing_mm(dataset), read_context(dataset))
     except (RejectedInput, MemoryError):
         raise
     except NotImplementedError as error:
@@ -112,9 +102,7 @@ def parse(data: bytes, limits: DecodeLimits, only: list[str] | None = None) -> t
                 meta.TransferSyntaxUID = ExplicitVRLittleEndian
                 dataset.file_meta = meta
             else:
-                dataset = pydicom.dcmread(
-                    io.BytesIO(data), force=True, specific_tags=only, stop_before_pixels=only is not None
-                )
+                dataset = _read(data, only)
         except (RejectedInput, MemoryError):
             raise
         except Exception as error:  # See read_dicom; RecursionError of endless sequences included.
@@ -124,6 +112,18 @@ def parse(data: bytes, limits: DecodeLimits, only: list[str] | None = None) -> t
     if not syntax and dataset.original_encoding in _ENCODINGS:
         dataset.file_meta.TransferSyntaxUID = _ENCODINGS[dataset.original_encoding]
     return dataset, syntax
+
+
+def _read(data: bytes, only: list[str] | None) -> Dataset:
+    """Parse; encapsulated pixels at the end may lack the sequence's delimiter, if every fragment is whole."""
+    try:
+        return pydicom.dcmread(io.BytesIO(data), force=True, specific_tags=only, stop_before_pixels=only is not None)
+    except UserWarning as warning:
+        if "before delimiter" not in str(warning):
+            raise
+    dataset = pydicom.dcmread(io.BytesIO(data + _SEQUENCE_DELIMITER), force=True, specific_tags=only)
+    dataset.PixelData = whole_items(dataset.PixelData)
+    return dataset
 
 
 def _file_meta(data: bytes) -> tuple[FileMetaDataset, int]:
@@ -147,88 +147,3 @@ def _inflated(packed: bytes, max_bytes: int) -> Dataset:
     dataset = read_dataset(io.BytesIO(body), False, True)
     dataset.set_original_encoding(False, True, dataset._character_set)
     return dataset
-
-
-def _extent(dataset: Dataset, limits: DecodeLimits) -> tuple[int, int]:
-    """Rows and columns, once all that decides the decoder's memory is within the limits."""
-    frames = int(element(dataset, "NumberOfFrames") or 1)
-    if frames > limits.max_frames:
-        raise RejectedInput("multi_frame", f"{frames} frames")
-    height, width = int(dataset.Rows), int(dataset.Columns)
-    check_extent(height, width, limits)
-    _infer_bits(dataset, height * width)
-    if int(dataset.get("SamplesPerPixel", 1)) not in {1, _MOST_SAMPLES}:
-        raise RejectedInput("damaged", "neither one nor three samples per pixel")
-    if int(dataset.BitsAllocated) not in {1, 8, 16}:
-        raise RejectedInput("unsupported_encoding", f"{int(dataset.BitsAllocated)} bits per sample")
-    _check_codestream(dataset, limits)
-    return height, width
-
-
-def _check_codestream(dataset: Dataset, limits: DecodeLimits) -> None:
-    """Refuse a compressed picture that is larger than it may be, whatever Rows and Columns say."""
-    syntax = _transfer_syntax(dataset)
-    if has_declaration(syntax):
-        samples = declared_samples(b"".join(generate_fragments(dataset.PixelData)), syntax)
-        if samples > limits.max_pixels * _MOST_SAMPLES:
-            raise RejectedInput("too_many_pixels", f"{samples} samples in the compressed data")
-
-
-def _infer_bits(dataset: Dataset, pixels: int) -> None:
-    """Give a file that omits them the bits its pixels take."""
-    if element(dataset, "BitsAllocated") is None:
-        stored = int(element(dataset, "BitsStored") or 0)
-        size_bytes = len(dataset.PixelData)
-        is_wide = stored > 8 or (not _transfer_syntax(dataset).is_compressed and size_bytes >= 2 * pixels)
-        dataset.BitsAllocated = 16 if is_wide else 8
-    if element(dataset, "BitsStored") is None:
-        # The decoders demand both.
-        dataset.BitsStored = dataset.BitsAllocated
-        dataset.HighBit = dataset.BitsStored - 1
-
-
-def _grey(dataset: Dataset, long_side_px: int) -> normalise.Grey:
-    # Old files omit what the decoders demand.
-    photometric = str(element(dataset, "PhotometricInterpretation") or "MONOCHROME2").strip().upper()
-    dataset.PhotometricInterpretation = photometric
-    dataset.SamplesPerPixel = int(dataset.get("SamplesPerPixel") or 1)
-    dataset.PixelRepresentation = int(dataset.get("PixelRepresentation") or 0)
-    if photometric in _MONOCHROME:
-        return to_grey(_stored(dataset), dataset, long_side_px)
-    colours = _decoded(dataset, raw=False)
-    if photometric == "PALETTE COLOR":
-        colours = apply_color_lut(colours, dataset)
-    if colours.ndim != 3 or colours.shape[-1] != 3:
-        raise RejectedInput("unsupported_encoding", clean(photometric)[:16])
-    if colours.dtype != np.uint8:
-        colours = (colours >> (8 * colours.itemsize - 8)).astype(np.uint8)
-    return normalise.grey_from_8_bit(grey_of_colour(colours, luma_first=False), long_side_px)
-
-
-def _stored(dataset: Dataset) -> StoredPixels:
-    allocated = int(dataset.BitsAllocated)
-    words = np.ascontiguousarray(_decoded(dataset, raw=True))
-    if _transfer_syntax(dataset).is_compressed or allocated == 1:
-        return StoredPixels.from_decoded(words)
-    stored = int(dataset.get("BitsStored") or allocated)
-    high_bit = int(dataset.get("HighBit", stored - 1))
-    return StoredPixels.from_words(
-        words, bits_stored=stored, high_bit=high_bit, signed=int(dataset.PixelRepresentation) == 1
-    )
-
-
-def _decoded(dataset: Dataset, *, raw: bool) -> Any:
-    """Pixels by pydicom's decoder of the transfer syntax; without copies or corrections that the table makes."""
-    decoder = get_decoder(_transfer_syntax(dataset))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        pixels, _ = decoder.as_array(dataset, raw=raw, view_only=True, correct_unused_bits=False)
-    return pixels
-
-
-def _transfer_syntax(dataset: Dataset) -> UID:
-    meta = getattr(dataset, "file_meta", None)
-    syntax = meta.get("TransferSyntaxUID") if meta is not None else None
-    if syntax is None:
-        raise NotImplementedError("no transfer syntax")
-    return syntax

@@ -14,6 +14,7 @@ from pydicom.valuerep import PersonName
 
 from fractureai.domain.radiograph import Header
 from fractureai.imaging import media
+from fractureai.imaging.geometry import pixel_aspect
 from fractureai.imaging.text import clean
 
 _KEYWORDS: dict[str, str] = {
@@ -100,6 +101,16 @@ def pixel_spacing_mm(dataset: Dataset) -> tuple[float, float] | None:
             if row_mm > 0 and column_mm > 0 and math.isfinite(row_mm * column_mm):
                 return row_mm, column_mm
     return None
+
+
+def pixel_aspect_of(dataset: Dataset) -> float:
+    """Height of a pixel divided by its width, by its spacing or else by the aspect ratio; 1 where nothing says."""
+    spacing = pixel_spacing_mm(dataset)
+    if spacing is None:
+        with contextlib.suppress(TypeError, ValueError, IndexError):
+            vertical, horizontal = (float(value) for value in element(dataset, "PixelAspectRatio"))
+            spacing = (vertical, horizontal) if vertical > 0 and horizontal > 0 else None
+    return pixel_aspect(*spacing) if spacing else 1.0
 
 
 def _text(value: Any) -> str:

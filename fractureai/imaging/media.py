@@ -12,6 +12,7 @@ PNG = "image/png"
 JPEG = "image/jpeg"
 TIFF = "image/tiff"
 WEBP = "image/webp"
+NAMES = {DICOM: "DICOM", PNG: "PNG", JPEG: "JPEG", TIFF: "TIFF", WEBP: "WebP"}
 
 # Part 10 files start with 128 bytes of anything and the letters DICM. Older files lack both and start with the
 # first element of group 2 or 8, little or big endian.

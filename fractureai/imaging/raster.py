@@ -1,47 +1,33 @@
-"""PNG, JPEG, TIFF and WebP: greyscale radiographs exported as pictures.
-
-Pillow alone decodes; it refuses what it does not know, and its formats are restricted to the one the magic bytes name.
-"""
+"""PNG, JPEG, TIFF and WebP: greyscale radiographs exported as pictures, decoded at all the bits they have."""
 
 from __future__ import annotations
 
-import contextlib
 import io
+import struct
 import warnings
-from typing import Any
+from collections.abc import Callable, Iterator
 
+import imagecodecs
 import numpy as np
-import numpy.typing as npt
-from PIL import ExifTags, Image, ImageFile, PngImagePlugin, UnidentifiedImageError
+from PIL import Image
 
 from fractureai.domain.radiograph import Header, Radiograph
 from fractureai.errors import RejectedInput
-from fractureai.imaging import media, normalise
-from fractureai.imaging.colour import grey_of_colour
+from fractureai.imaging import media, png
+from fractureai.imaging.codestream import Coding
+from fractureai.imaging.decompress import decompress
 from fractureai.imaging.extent import check_extent
+from fractureai.imaging.jpeg import APP0, APP1, APP2, JpegStream, parse_jpeg
 from fractureai.imaging.limits import DecodeLimits
+from fractureai.imaging.picture_tags import EXIF_SIGNATURE, PictureTags, exif_tags, of_resolution
+from fractureai.imaging.stored_picture import StoredPicture
+from fractureai.imaging.tiff import read_tiff
 
-_FORMATS = {media.PNG: "PNG", media.JPEG: "JPEG", media.TIFF: "TIFF", media.WEBP: "WEBP"}
-
-# Modes whose array Pillow gives as it is; the others are converted first.
-_SIXTEEN_BIT = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
-_COLOUR_SPACES = frozenset({"CMYK", "LAB", "HSV"})
-_TIFF_PHOTOMETRIC = 262
-_WHITE_IS_ZERO = 0
-
-# EXIF orientation to (transpose first, flip rows, flip columns).
-_ORIENTATIONS = {
-    2: (False, False, True),
-    3: (False, True, True),
-    4: (False, True, False),
-    5: (True, False, False),
-    6: (True, False, True),
-    7: (True, True, True),
-    8: (True, True, False),
-}
-
-ImageFile.LOAD_TRUNCATED_IMAGES = False
-PngImagePlugin.MAX_TEXT_MEMORY = 8 * 1024 * 1024
+_LOSSLESS = 0xC3
+_MOST_PICTURES = 16
+_XMP, _MULTI_PICTURE = b"http://ns.adobe.com/xap/1.0/\0", b"MPF\0"
+_GAIN_MAP_XMP = (b"hdrgm:", b"HDRGainMap")
+_GAIN_MAP = b"urn:iso:std:iso:ts:21496:-1"
 
 
 def read_raster(data: bytes, media_type: str, limits: DecodeLimits) -> Radiograph:
@@ -59,101 +45,98 @@ def read_raster(data: bytes, media_type: str, limits: DecodeLimits) -> Radiograp
     Raises
     ------
     RejectedInput
-        With the reason; any error of Pillow is ``damaged``.
+        With the reason; any error of a decoder is ``damaged``.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
-            with _opened(data, media_type) as image:
-                width, height = image.size
-                check_extent(height, width, limits)
-                refuse_animation(image)
-                pixels, (height, width) = _grey(image, limits.long_side_px)
+            stored = _READERS[media_type](data, limits)
+            pixels, (height, width) = stored.picture(limits.long_side_px)
         except (RejectedInput, MemoryError):
             raise
-        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        except Image.DecompressionBombError as error:
             raise RejectedInput("too_many_pixels") from error
-        except UnidentifiedImageError as error:
-            raise RejectedInput("damaged", f"no readable {_FORMATS[media_type]} header") from error
-        except Exception as error:  # Pillow's plug-ins raise any built-in type on hostile bytes; all mean the same.
-            raise RejectedInput("damaged", f"{_FORMATS[media_type]} data cannot be decoded") from error
+        except Exception as error:  # The decoders raise any built-in type on hostile bytes; all mean the same.
+            raise RejectedInput("damaged", f"{media.NAMES[media_type]} data cannot be decoded") from error
     return Radiograph(pixels, height, width, Header(media_type))
 
 
-def _opened(data: bytes, media_type: str) -> Image.Image:
-    return Image.open(io.BytesIO(data), formats=[_FORMATS[media_type]])
+def _read_png(data: bytes, limits: DecodeLimits) -> StoredPicture:
+    """Only the chunks that hold pixels reach the decoder."""
+    found: dict[bytes, memoryview] = {}
+    for chunk in png.chunks(data):
+        found.setdefault(chunk.name, chunk.payload)
+    width, height = struct.unpack_from(">II", found[b"IHDR"])
+    if width == 0 or height == 0:
+        raise RejectedInput("damaged", "a PNG without extent")
+    check_extent(height, width, limits)
+    if b"acTL" in found and b"fdAT" in found:
+        raise RejectedInput("multi_frame")
+    values = imagecodecs.png_decode(png.with_only(data, png.PIXELS))
+    return StoredPicture(values, 8 * values.itemsize, tags=png.tags_of(found))
 
 
-def refuse_animation(image: Image.Image) -> None:
-    """Refuse a second frame or page, without counting all of them: a TIFF may chain its pages endlessly."""
-    try:
-        image.seek(1)
-    except EOFError:
-        image.seek(0)
+def _read_jpeg(data: bytes, limits: DecodeLimits) -> StoredPicture:
+    stream = parse_jpeg(data)
+    frame = stream.frame
+    if frame.width_px == 0 or frame.height_px == 0:
+        raise RejectedInput("damaged", "a JPEG without extent")
+    check_extent(frame.height_px, frame.width_px, limits)
+    _refuse_more_pictures(data, stream)
+    samples = decompress(data[: stream.end], Coding.JPEG, limits.max_pixels)
+    is_rgb = samples.is_rgb if samples.is_rgb is not None else frame.marker == _LOSSLESS
+    return StoredPicture(samples.values, samples.precision, is_luma_first=not is_rgb, tags=jpeg_tags(stream))
+
+
+def jpeg_tags(stream: JpegStream) -> PictureTags:
+    """Orientation by EXIF; aspect by JFIF or, where that says nothing, by EXIF."""
+    tags = exif_tags(next(stream.payloads(APP1, EXIF_SIGNATURE), None))
+    for jfif in stream.payloads(APP0, b"JFIF\0"):
+        if len(jfif) >= 7:
+            aspect = of_resolution(*struct.unpack_from(">HH", jfif, 3))
+            return tags if aspect == 1.0 else PictureTags(tags.orientation, aspect)
+    return tags
+
+
+def _refuse_more_pictures(data: bytes, first: JpegStream) -> None:
+    """Refuse a multi-picture file (CIPA DC-007) that holds more than gain maps and smaller copies."""
+    if not any(first.payloads(APP2, _MULTI_PICTURE)):
         return
-    raise RejectedInput("multi_frame")
+    for other in _later_pictures(data, first.end):
+        is_smaller = other.frame.width_px < first.frame.width_px and other.frame.height_px < first.frame.height_px
+        if not is_smaller and not _is_gain_map(other):
+            raise RejectedInput("multi_frame")
 
 
-def _grey(image: Image.Image, long_side_px: int) -> tuple[normalise.Grey, tuple[int, int]]:
-    """The picture upright at its final size, and the height and width of the upright source."""
-    inverted = image.mode in _SIXTEEN_BIT and _tag(image, _TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO
-    orientation = _orientation(image)
-    values = _values(image)
-    if inverted:  # Pillow inverts 8-bit TIFF by itself, 16-bit TIFF not.
-        values = np.uint16(65535) - values
-    values = _upright(values, orientation)
-    if values.dtype == np.uint8:
-        pixels = normalise.grey_from_8_bit(values, long_side_px)
-    elif values.dtype == np.uint16:
-        pixels = normalise.grey_from_16_bit(values, long_side_px)
-    else:
-        pixels = normalise.grey_from_float(values, long_side_px)
-    return pixels, (values.shape[0], values.shape[1])
+def _later_pictures(data: bytes, at: int) -> Iterator[JpegStream]:
+    for _ in range(_MOST_PICTURES):
+        at = data.find(b"\xff\xd8\xff", at)
+        if at < 0:
+            return
+        stream = parse_jpeg(data, at)
+        yield stream
+        at = stream.end
 
 
-def _values(image: Image.Image) -> npt.NDArray[Any]:
-    """``(H, W)`` uint8, uint16, int32 or float32."""
-    if image.mode in _COLOUR_SPACES:
-        raise RejectedInput("colour_image", image.mode)
-    if image.format == "JPEG" and image.mode == "RGB":
-        # Luma and chroma as stored: the grey levels come without a round trip through RGB, and faster.
-        image.draft("YCbCr", image.size)
-    image.load()
-    if image.mode in _SIXTEEN_BIT:
-        return np.asarray(image).astype(np.uint16, copy=False)
-    if image.mode in {"L", "I", "F"}:
-        return np.asarray(image)
-    if image.mode == "1":
-        return np.asarray(image.convert("L"))
-    if image.mode == "YCbCr":
-        return grey_of_colour(np.asarray(image), luma_first=True)
-    if image.mode == "RGB":
-        return grey_of_colour(np.asarray(image), luma_first=False)
-    flat = np.asarray(image.convert("RGBA"))
-    return _over_black(grey_of_colour(flat[..., :3], luma_first=False), flat[..., 3])
+def _is_gain_map(stream: JpegStream) -> bool:
+    """Marked by Adobe's or Apple's metadata, or by ISO 21496-1."""
+    if any(stream.payloads(APP2, _GAIN_MAP)):
+        return True
+    return any(mark in xmp for xmp in stream.payloads(APP1, _XMP) for mark in _GAIN_MAP_XMP)
 
 
-def _over_black(grey: normalise.Grey, alpha: normalise.Grey) -> normalise.Grey:
-    if alpha.min() == 255:
-        return grey
-    return ((grey.astype(np.uint16) * alpha + 127) // 255).astype(np.uint8)
+def _read_webp(data: bytes, limits: DecodeLimits) -> StoredPicture:
+    with Image.open(io.BytesIO(data), formats=["WEBP"]) as image:
+        check_extent(image.height, image.width, limits)
+        if getattr(image, "n_frames", 1) > 1:
+            raise RejectedInput("multi_frame")
+        tags = exif_tags(image.info.get("exif"))
+        return StoredPicture(np.asarray(image), 8, tags=tags)
 
 
-def _upright(values: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
-    if orientation not in _ORIENTATIONS:
-        return values
-    transpose, flip_rows, flip_columns = _ORIENTATIONS[orientation]
-    turned = values.T if transpose else values
-    return np.ascontiguousarray(turned[:: -1 if flip_rows else 1, :: -1 if flip_columns else 1])
-
-
-def _orientation(image: Image.Image) -> int:
-    """EXIF orientation 1..8; 1 where there is none or it cannot be read, which is no reason to refuse the picture."""
-    with contextlib.suppress(Exception):
-        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    return 1
-
-
-def _tag(image: Image.Image, number: int) -> int | None:
-    return getattr(image, "tag_v2", {}).get(number)
+_READERS: dict[str, Callable[[bytes, DecodeLimits], StoredPicture]] = {
+    media.PNG: _read_png,
+    media.JPEG: _read_jpeg,
+    media.TIFF: read_tiff,
+    media.WEBP: _read_webp,
+}

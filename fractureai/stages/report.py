@@ -13,6 +13,7 @@ from fractureai.domain.radiograph import Header
 from fractureai.domain.reasons import Reason
 from fractureai.domain.records import Claim
 from fractureai.domain.result import ImageResult, StudyResult, ViewTags
+from fractureai.domain.roi import square_extent
 from fractureai.domain.scores import ModelIdentity
 from fractureai.domain.study import Assessment, SourceImage, Stage, WorkState
 from fractureai.stages.artifacts import (
@@ -117,6 +118,8 @@ def _conclude_image(source: SourceImage, classified: ClassifiedImage, evidence: 
     artifacts += ["heat", "overlay"] if assessed else []
     artifacts += ["roi"] if roi else []
     region = classified.region
+    source_px = (classified.source_height_px, classified.source_width_px)
+    shown = square_extent(source_px, (classified.height_px, classified.width_px)) if all(source_px) else None
     return ImageResult(
         number=source.number,
         file=source.file_name,
@@ -130,6 +133,8 @@ def _conclude_image(source: SourceImage, classified: ClassifiedImage, evidence: 
         roi_px=roi,
         source_height_px=classified.source_height_px or None,
         source_width_px=classified.source_width_px or None,
+        shown_height_px=shown[0] if shown else None,
+        shown_width_px=shown[1] if shown else None,
         model=detected.model if detected else None,
         artifacts=tuple(artifacts),
         view=_view(classified.header),

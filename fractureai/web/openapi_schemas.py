@@ -154,6 +154,7 @@ SCHEMAS: dict[str, Schema] = {
             "thresholds": _maybe(_object({"suspected": _PROBABILITY, "fracture": _PROBABILITY})),
             "roi_px": _maybe({"type": "array", "items": _COUNT, "minItems": 4, "maxItems": 4}),
             "source_px": _maybe({"type": "array", "items": _COUNT, "minItems": 2, "maxItems": 2}),
+            "shown_px": _maybe({"type": "array", "items": _COUNT, "minItems": 2, "maxItems": 2}),
             "model": _maybe(_text()),
             "artifacts": _list(_text()),
             "set_aside": {

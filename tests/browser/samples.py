@@ -164,6 +164,7 @@ class View:
     roi_px: tuple[int, int, int, int] | None = None
     reasons: tuple[Reason, ...] = ()
     set_aside: bool = False
+    shown_px: tuple[int, int] | None = None  # width and height with square pixels
 
 
 def receive(ports: WebPorts, views: Sequence[View], *, label: str = "", batch_id: str | None = None) -> Study:
@@ -271,6 +272,8 @@ def _image(ports: WebPorts, study: Study, number: int, view: View) -> ImageResul
         roi_px=roi,
         source_height_px=height,
         source_width_px=width,
+        shown_width_px=view.shown_px and view.shown_px[0],
+        shown_height_px=view.shown_px and view.shown_px[1],
         model=ports.models.identity(f"fracture-{view.region}"),  # type: ignore[attr-defined]
         artifacts=("image", "heat", "overlay", "roi"),
     )

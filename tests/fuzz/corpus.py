@@ -9,12 +9,18 @@ import tempfile
 import zipfile
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+import imagecodecs
 import numpy as np
+import pydicom
+import tifffile
 from PIL import Image
+from pydicom import uid
 
 from tests.bad_files import phantom_dicom
 from tests.pictures import bone
+from tests.unit.imaging.encodings import compress
 
 _LARGEST_BYTES = 40_000
 
@@ -34,7 +40,7 @@ def dicom_seeds() -> tuple[bytes, ...]:
     folder = Path(found.submodule_search_locations[0]) / "data"
     files = sorted([*(folder / "test_files").glob("*.dcm"), *(folder / "charset_files").glob("*.dcm")])
     shipped = (file.read_bytes() for file in files if file.stat().st_size <= _LARGEST_BYTES)
-    return (*shipped, _small_phantom())
+    return (*shipped, _small_phantom(), *_compressed_dicom())
 
 
 @cache
@@ -62,13 +68,56 @@ def raster_seeds() -> tuple[bytes, ...]:
         ("WEBP", grey.convert("RGBA"), {"quality": 60}),
         ("GIF", grey, {}),
     )
-    return tuple(_saved(picture, kind, options) for kind, picture, options in kinds)
+    return (*(_saved(picture, kind, options) for kind, picture, options in kinds), *_rare_rasters())
+
+
+def _rare_rasters() -> tuple[bytes, ...]:
+    """What Pillow does not write: JPEG of other processes, several pictures in one, TIFF in planes and tiles."""
+    grey = bone(48, 40)
+    deep = grey.astype(np.uint16) * 16
+    rgb = np.stack([deep] * 3, axis=-1)
+    jpeg = imagecodecs.jpeg8_encode(grey, level=80)
+    second = b"\xff\xe2\0\x12MPF\0MM\0*" + bytes(8)
+    return (
+        imagecodecs.jpeg8_encode(deep, bitspersample=12, level=80),
+        imagecodecs.jpeg8_encode(deep, bitspersample=12, lossless=True),
+        jpeg[:2] + second + jpeg[2:] + jpeg,
+        imagecodecs.png_encode(rgb),
+        _tiff(np.moveaxis(rgb, -1, 0), photometric="rgb", planarconfig="separate"),
+        _tiff(deep, tile=(16, 16), compression="lzw", predictor=True, bigtiff=True),
+        _tiff(grey, photometric="miniswhite", compression="packbits", rowsperstrip=7, byteorder=">"),
+        _tiff(deep.astype(np.float32), compression="zlib"),
+        _tiff(grey, photometric="palette", colormap=np.tile(np.arange(256, dtype=np.uint16) * 257, (3, 1))),
+    )
+
+
+def _tiff(pixels: np.ndarray, **options: Any) -> bytes:
+    stream = io.BytesIO()
+    tifffile.imwrite(stream, pixels, **options)
+    return stream.getvalue()
+
+
+def _compressed_dicom() -> tuple[bytes, ...]:
+    """A small phantom in the compressed transfer syntaxes of which pydicom ships no small file."""
+    made = []
+    for syntax in (
+        uid.JPEGLosslessSV1,
+        uid.JPEGExtended12Bit,
+        uid.JPEGLSLossless,
+        uid.JPEG2000Lossless,
+        uid.HTJ2KLossless,
+    ):
+        dataset = pydicom.dcmread(io.BytesIO(_small_phantom()))
+        compress(dataset, dataset.pixel_array, syntax)
+        stream = io.BytesIO()
+        dataset.save_as(stream, enforce_file_format=True)
+        made.append(stream.getvalue())
+    return tuple(made)
 
 
 @cache
 def marked_seeds() -> tuple[bytes, ...]:
     """Files with names in them: nested, private and in two character sets, and in the text of pictures."""
-    import pydicom
     from PIL.PngImagePlugin import PngInfo
 
     made = []

@@ -52,10 +52,16 @@ def presentation_state(frame: Frame, image: ImageResult, source: SourceImage) ->
             elements(GraphicLayer=_LAYER, GraphicLayerOrder=1, GraphicLayerRecommendedDisplayGrayscaleValue=_WHITE)
         ],
         GraphicAnnotationSequence=[_annotation(image, source)],
-        PresentationLUTShape="INVERSE" if source.text("PhotometricInterpretation") == "MONOCHROME1" else "IDENTITY",
+        PresentationLUTShape="INVERSE" if _is_inverted(source) else "IDENTITY",
     )
     whole = joined(*frame.common(what, "PR"), state, _modality(source), _window(source), _shutter(source))
     return what, part_10(whole, what.sop_class_uid, what.sop_instance_uid)
+
+
+def _is_inverted(source: SourceImage) -> bool:
+    """As the decoder has it: either attribute is enough."""
+    photometric, shape = (source.text(name).strip() for name in ("PhotometricInterpretation", "PresentationLUTShape"))
+    return photometric == "MONOCHROME1" or shape == "INVERSE"
 
 
 def _displayed_area(image: ImageResult, source: SourceImage) -> Elements:
@@ -64,7 +70,7 @@ def _displayed_area(image: ImageResult, source: SourceImage) -> Elements:
         DisplayedAreaBottomRightHandCorner=[image.source_width_px, image.source_height_px],
         PresentationSizeMode="SCALE TO FIT",
     )
-    for keyword in ("PixelSpacing", "ImagerPixelSpacing"):
+    for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
         spacing = _numbers(value_of(source.header, keyword))
         if len(spacing) == 2 and min(spacing) > 0:
             return area | elements(PresentationPixelSpacing=[f"{value:.6g}" for value in spacing])

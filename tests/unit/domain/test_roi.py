@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fractureai.domain.roi import relative_attention, rescale_box, roi_from_attention
+from fractureai.domain.roi import relative_attention, rescale_box, roi_from_attention, square_extent
 
 
 def test_nothing_positive_gives_no_region() -> None:
@@ -42,6 +42,21 @@ def test_relative_attention_peaks_at_one() -> None:
     relative = relative_attention(np.array([[-2, 4], [2, 0]], np.float32))
     np.testing.assert_array_equal(relative, [[0, 1], [0.5, 0]])
     assert not relative_attention(np.full((2, 2), -1, np.float32)).any()
+
+
+@pytest.mark.parametrize(
+    ("source_px", "picture_px", "shown_px"),
+    [
+        ((660, 1056), (1024, 819), (1320, 1056)),
+        ((1320, 528), (1024, 819), (1320, 1056)),
+        ((1320, 1056), (1024, 819), (1320, 1056)),
+        ((1200, 40), (1024, 34), (1200, 40)),
+    ],
+)
+def test_a_source_of_oblong_pixels_is_shown_on_a_grid_of_square_ones(
+    source_px: tuple[int, int], picture_px: tuple[int, int], shown_px: tuple[int, int]
+) -> None:
+    assert square_extent(source_px, picture_px) == pytest.approx(shown_px, rel=0.002)
 
 
 def test_a_box_is_carried_to_another_grid() -> None:

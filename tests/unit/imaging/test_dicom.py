@@ -14,6 +14,8 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
+    JPEGLossless,
+    JPEGLosslessSV1,
     JPEGLSLossless,
     RLELossless,
 )
@@ -21,13 +23,17 @@ from pydicom.uid import (
 from fractureai.errors import RejectedInput
 from fractureai.imaging.dicom import instance_identity, read_dicom
 from fractureai.imaging.limits import DecodeLimits
+from tests.unit.imaging.encodings import compress
 
 LIMITS = DecodeLimits()
 
 
 def stripes(values: list[int], dtype: str = "uint16") -> np.ndarray:
-    """Four vertical stripes of 10 columns."""
-    return np.tile(np.repeat(np.array(values).astype(dtype), 10), (40, 1))
+    """Vertical stripes of 10 columns above a ramp through the same values: a picture that uses its scale."""
+    columns = 10 * len(values)
+    ramp = np.interp(np.linspace(0, len(values) - 1, 40 * columns), range(len(values)), values)
+    top = np.tile(np.repeat(np.array(values), 10), (40, 1))
+    return np.vstack([top, np.rint(ramp).reshape(40, columns)]).astype(dtype)
 
 
 def shown(data: bytes) -> list[int]:
@@ -60,7 +66,6 @@ TABLE = {
         TWELVE | FULL | {"PhotometricInterpretation": "MONOCHROME1"},
         [255, 191, 127, 0],
     ),
-    "rubbish in the unused bits": ([0xF000, 0xA400, 0x1800, 0xFFFF], "uint16", TWELVE | FULL, [0, 64, 128, 255]),
     "left aligned": (
         [0, 1024 << 4, (2048 << 4) + 15, 4095 << 4],
         "uint16",
@@ -118,7 +123,12 @@ TABLE = {
         TWELVE | {"WindowCenter": [2048, 9], "WindowWidth": [4096, 2]},
         [0, 64, 128, 255],
     ),
-    "window of width 1": ([0, 99, 100, 200], "uint8", {"WindowCenter": 100, "WindowWidth": 1}, [0, 0, 255, 255]),
+    "window of width 1, which leaves black and white: left out": (
+        [0, 99, 100, 255],
+        "uint8",
+        {"WindowCenter": 100, "WindowWidth": 1},
+        [0, 99, 100, 255],
+    ),
     "impossible window: left out": (
         [0, 100, 200, 255],
         "uint8",
@@ -132,14 +142,15 @@ TABLE = {
         {"PhotometricInterpretation": "MONOCHROME1"},
         [255, 155, 55, 0],
     ),
-    # The percentiles of four stripes are the outer two: 900 / 2900 * 255 = 79.1, 1900 / 2900 * 255 = 167.1.
-    "12 bit, no window": ([100, 1000, 2000, 3000], "uint16", TWELVE, [0, 79, 167, 255]),
-    "16 bit, signed, no window": ([-3000, -2100, -1100, -100], "int16", {}, [0, 79, 167, 255]),
+    # Of 0..4095: 1000 / 4095 * 255 = 62.3, 2000 / 4095 * 255 = 124.5.
+    "12 bit, no window": ([100, 1000, 2000, 3000], "uint16", TWELVE, [6, 62, 125, 187]),
+    # A scale that is mostly empty is filled from 0.08 on for 0.8 of it: 20.4 + 900 / 2900 * 204 = 83.7, and so on.
+    "16 bit, signed, no window": ([-3000, -2100, -1100, -100], "int16", {}, [20, 84, 154, 224]),
     "a window that shows nothing": (
         [100, 1000, 2000, 3000],
         "uint16",
         TWELVE | {"WindowCenter": 60000, "WindowWidth": 10},
-        [0, 79, 167, 255],
+        [6, 62, 125, 187],
     ),
     "padding, inverted: black": (
         [0, 1024, 2048, 4095],
@@ -147,19 +158,20 @@ TABLE = {
         TWELVE | FULL | {"PhotometricInterpretation": "MONOCHROME1", "PixelPaddingValue": 0},
         [0, 191, 127, 0],
     ),
-    # Padding does not widen the percentile window, 1000..3000.
-    "padding, no window": ([4000, 1000, 2000, 3000], "uint16", TWELVE | {"PixelPaddingValue": 4000}, [0, 0, 128, 255]),
+    # Padding is black, whatever its value is worth.
+    "padding, no window": ([4000, 1000, 2000, 3000], "uint16", TWELVE | {"PixelPaddingValue": 4000}, [0, 62, 125, 187]),
     "range of padding": (
-        [4, 1000, 2000, 3000],
+        [900, 1000, 2000, 4000],
         "uint16",
-        TWELVE | {"PixelPaddingValue": 0, "PixelPaddingRangeLimit": 9},
-        [0, 0, 128, 255],
+        TWELVE | {"PixelPaddingValue": 0, "PixelPaddingRangeLimit": 900},
+        [0, 62, 125, 249],
     ),
+    # -1024 + 2048 of 4095.
     "signed padding": (
-        [-2000, -1000, 0, 1000],
+        [-2048, -1024, 0, 2047],
         "int16",
-        {"PixelPaddingValue": -2000},
-        [0, 0, 128, 255],
+        TWELVE | {"PixelPaddingValue": -2048},
+        [0, 64, 128, 255],
     ),
     # A table of six entries from 100 on; below it the first, above it the last.
     "VOI LUT": (
@@ -183,14 +195,14 @@ TABLE = {
     "VOI LUT from a negative value on": (
         [-3, -2, 0, 9],
         "int16",
-        {"VOILUTSequence": lut([0, 51, 102, 255], -3, 8)},
-        [0, 51, 255, 255],
+        {"VOILUTSequence": lut([0, 51, 102, 153, 204, 255], -3, 8)},
+        [0, 51, 153, 255],
     ),
     "modality LUT, then window": (
-        [0, 1, 2, 9],
+        [0, 100, 200, 250],
         "uint8",
-        {"ModalityLUTSequence": lut([0, 1000, 500, 2000], 0, 16), "WindowCenter": 500.5, "WindowWidth": 1001},
-        [0, 255, 128, 255],
+        {"ModalityLUTSequence": lut(list(range(1000, -1, -4)), 0, 16), "WindowCenter": 500.5, "WindowWidth": 1001},
+        [255, 153, 51, 0],
     ),
 }
 
@@ -213,19 +225,15 @@ UNSIGNED = [("uint8", 8), ("uint16", 16), ("uint16", 12)]
 SIGNED = [("int16", 16), ("int16", 12)]
 
 
-@pytest.mark.parametrize(
-    ("syntax", "dtype", "bits"),
-    # pydicom's encoder refuses signed JPEG-LS; the real file JLSL_16_15_1_1F.dcm is signed.
-    [(JPEGLSLossless, *kind) for kind in UNSIGNED]
-    + [(syntax, *kind) for syntax in (RLELossless, JPEG2000Lossless) for kind in UNSIGNED + SIGNED],
-)
+@pytest.mark.parametrize("syntax", [RLELossless, JPEGLossless, JPEGLosslessSV1, JPEGLSLossless, JPEG2000Lossless])
+@pytest.mark.parametrize(("dtype", "bits"), UNSIGNED + SIGNED)
 def test_lossless_syntaxes(dataset, written, syntax, dtype, bits):
-    plain = dataset(stripes([-90, 0, 60, 100], dtype) if dtype == "int16" else stripes([0, 90, 150, 200], dtype))
+    pixels = stripes([-90, 0, 60, 100], dtype) if dtype == "int16" else stripes([0, 90, 150, 200], dtype)
+    plain = dataset(pixels)
     plain.BitsStored, plain.HighBit = bits, bits - 1
     plain.WindowCenter, plain.WindowWidth = (0, 200) if dtype == "int16" else (100, 200)
     expected = shown(written(plain))
-    plain.compress(syntax, generate_instance_uid=False)
-    assert shown(written(plain)) == expected
+    assert shown(written(compress(plain, pixels, syntax))) == expected
 
 
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, RLELossless])
@@ -362,7 +370,7 @@ def test_endless_nesting(dataset, written):
         outer = Dataset()
         outer.ReferencedSeriesSequence = Sequence([nested])
         nested = outer
-    shallow = dataset(stripes([0, 1000, 2000, 3000]))
+    shallow = dataset(stripes([0, 1000, 2000, 65535]))
     shallow.ReferencedSeriesSequence = Sequence([nested])
     assert shown(written(shallow))[-1] == 255
     opened = b"\x08\x00\x15\x11SQ\0\0\xff\xff\xff\xff" + b"\xfe\xff\x00\xe0\xff\xff\xff\xff"
@@ -400,7 +408,7 @@ def test_any_damage_is_a_reason_or_a_picture(dicom):
 
 def test_large_images_shrink_and_keep_their_spacing(dicom):
     pixels = np.tile(np.linspace(0, 4095, 1200).astype(np.uint16), (2400, 1))
-    image = read_dicom(dicom(pixels, BitsStored=12, PixelSpacing=[0.1, 0.2]), LIMITS)
+    image = read_dicom(dicom(pixels, BitsStored=12, PixelSpacing=[0.2, 0.2]), LIMITS)
     assert image.pixels.shape == (1024, 512)
     assert (image.source_height_px, image.source_width_px) == (2400, 1200)
-    assert image.pixel_spacing_mm == (0.1, 0.2)
+    assert image.pixel_spacing_mm == (0.2, 0.2)

@@ -49,7 +49,9 @@ def test_levels(dicom: Callable[..., bytes], polarity: str, depth: tuple[int, in
     low, span = (-(1 << (stored - 1)) if signed else 0), 1 << stored
     values = [low, low + 1, low + span // 4, low + span // 2, low + 3 * span // 4, low + span - 1]
     center, width = Fraction(low + span // 2), Fraction(span // 2)
-    codes = np.array([(value % span) << (high_bit + 1 - stored) for value in values], f"u{allocated // 8}")
+    # Beside the stripes a ramp, so that the picture fills its scale and keeps its levels.
+    ramp = np.linspace(low, low + span - 1, 96).astype(int).tolist()
+    codes = np.array([(value % span) << (high_bit + 1 - stored) for value in values + ramp], f"u{allocated // 8}")
     pixels = np.tile(np.repeat(codes, STRIPE), (40, 1)).view(f"{'i' if signed else 'u'}{allocated // 8}")
     header = {"BitsStored": stored, "HighBit": high_bit, "PhotometricInterpretation": polarity}
     header |= {"WindowCenter": str(float(center)), "WindowWidth": str(float(width))}

@@ -58,28 +58,41 @@ def test_jpeg_gives_its_own_luma(ramp, mode):
     np.testing.assert_allclose(read(data).pixels.astype(int), expected, atol=1)
 
 
-def test_sixteen_bit_png_is_spread_by_its_percentiles():
-    levels = np.repeat(np.array([1000, 2000, 3000, 9000], np.uint16), 24)
-    data = saved(Image.fromarray(np.tile(levels, (64, 1))), "PNG")
-    # Window 1000..9000: (2000 - 1000) / 8000 * 255 = 31.9, (3000 - 1000) / 8000 * 255 = 63.75.
-    assert read(data).pixels[0, ::24].tolist() == [0, 32, 64, 255]
+def ramps(low: float, high: float, dtype: str) -> np.ndarray:
+    """``(64, 96)``: every column one value."""
+    return np.tile(np.linspace(low, high, 96), (64, 1)).astype(dtype)
 
 
-def test_sixteen_bit_tiff_with_white_as_zero_is_inverted():
-    levels = np.tile(np.repeat(np.array([0, 65535], np.uint16), 40), (40, 1))
-    data = saved(Image.fromarray(levels), "TIFF", tiffinfo={262: 0})
-    assert read(data).pixels[0, ::40].tolist() == [255, 0]
+def test_sixteen_bits_keep_their_levels_if_they_fill_the_scale():
+    assert read(saved(Image.fromarray(ramps(0, 65535, "uint16")), "PNG")).pixels[0, [0, 48, 95]].tolist() == [
+        0,
+        129,
+        255,
+    ]
 
 
-def test_floating_point_tiff():
-    levels = np.tile(np.repeat(np.array([-1.0, 0.0, 1.0], np.float32), 32), (40, 1))
-    assert read(saved(Image.fromarray(levels), "TIFF")).pixels[0, ::32].tolist() == [0, 128, 255]
+def test_twelve_bits_in_sixteen_are_spread():
+    pixels = read(saved(Image.fromarray(ramps(0, 4095, "uint16")), "PNG")).pixels
+    assert (int(pixels.min()), int(pixels.max())) == (0, pytest.approx(204, abs=6))
 
 
-def test_one_bit_image():
+def test_white_as_zero_is_inverted_at_eight_and_sixteen_bits():
+    for dtype, top in (("uint8", 255), ("uint16", 65535)):
+        pixels = read(saved(Image.fromarray(ramps(0, top, dtype)), "TIFF", tiffinfo={262: 0})).pixels
+        # Pillow inverts 8 bits when it writes white as zero, 16 not.
+        assert pixels[0, [0, 95]].tolist() == ([0, 255] if dtype == "uint8" else [255, 0])
+
+
+def test_floating_point_tiff_has_the_range_of_its_values():
+    pixels = read(saved(Image.fromarray(ramps(-1, 1, "float32")), "TIFF")).pixels[0, [0, 47, 95]].astype(int)
+    assert np.abs(pixels - [10, 112, 214]).max() <= 4
+
+
+def test_black_and_white_is_no_radiograph():
     pixels = np.zeros((40, 40), bool)
     pixels[:, 20:] = True
-    assert read(saved(Image.fromarray(pixels), "PNG")).pixels[0, [0, 39]].tolist() == [0, 255]
+    assert reason(saved(Image.fromarray(pixels), "PNG")) == "under_exposed"
+    assert reason(saved(Image.fromarray(pixels), "TIFF")) == "under_exposed"
 
 
 def test_transparent_pixels_are_black(ramp):
@@ -113,11 +126,11 @@ def test_exif_orientation_is_honoured(orientation):
 
 
 def test_large_images_are_averaged_down():
-    checker = np.indices((2048, 1024)).sum(axis=0) % 2 * 200
-    read_back = read(saved(Image.fromarray(checker.astype(np.uint8)), "PNG"))
+    checker = np.indices((2048, 1024)).sum(axis=0) % 2 * 100 - 50
+    levels = np.linspace(50, 205, 2048)[:, None]
+    read_back = read(saved(Image.fromarray((levels + checker).astype(np.uint8)), "PNG"))
     assert read_back.pixels.shape == (1024, 512)
-    assert np.ptp(read_back.pixels) == 0
-    assert read_back.pixels[0, 0] == 100
+    np.testing.assert_allclose(read_back.pixels[:, 0], np.linspace(50, 205, 1024), atol=1)
     assert (read_back.source_height_px, read_back.source_width_px) == (2048, 1024)
 
 

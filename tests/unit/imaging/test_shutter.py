@@ -25,9 +25,8 @@ Dicom = Callable[..., bytes]
 
 
 def shown(dicom: Dicom, **attributes: Any) -> np.ndarray:
-    """Which pixels of a picture of 200s (with two others, or it would be blank) are not black."""
-    pixels = np.full((HEIGHT, WIDTH), 200, np.uint8)
-    pixels[25:35, 15:25] = 90
+    """Which pixels of a picture that is nowhere black, nor white, are not shown black."""
+    pixels = (20 + np.add.outer(np.arange(HEIGHT) * 2, np.arange(WIDTH) * 2.5)).astype(np.uint8)
     return read_dicom(dicom(pixels, **attributes), LIMITS).pixels > 0
 
 
@@ -84,11 +83,12 @@ def test_a_wrong_or_harmless_shutter_hides_nothing(dicom: Dicom, wrong: dict[str
 
 
 def test_what_lies_outside_does_not_shift_the_levels(dicom: Dicom) -> None:
-    """The unexposed border is the brightest of the file; without a window the percentiles must not see it."""
-    pixels = np.full((HEIGHT, WIDTH), 4000, np.uint16)
-    pixels[5:55, 10:30] = np.linspace(1000, 2000, 20).astype(np.uint16)
+    """The unexposed border is the brightest of the file; the used range must not see it."""
+    pixels = np.full((HEIGHT, WIDTH), 2600, np.uint16)
+    pixels[5:55, 10:30] = np.linspace(1000, 2000, 1000).reshape(50, 20).astype(np.uint16)
     inside = read_dicom(dicom(pixels, BitsStored=12, **RECTANGLE), LIMITS).pixels[5:55, 10:30]
-    assert (inside.min(), inside.max()) == (0, 255)
+    assert int(inside.min()) == pytest.approx(20, abs=6)
+    assert int(inside.max()) == pytest.approx(224, abs=6)
 
 
 def test_the_border_of_an_inverted_image_is_black(dicom: Dicom) -> None:

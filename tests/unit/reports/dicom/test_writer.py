@@ -260,6 +260,24 @@ def test_the_image_is_shown_as_it_was(kit: Any) -> None:
     assert (state.ShutterShape, state.RadiusOfCircularShutter) == ("CIRCULAR", 140)
 
 
+@pytest.mark.parametrize("keyword", ["PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"])
+def test_oblong_pixels_are_shown_so_and_the_region_stays_on_the_stored_grid(kit: Any, keyword: str) -> None:
+    without = dict.fromkeys(("PixelSpacing", "ImagerPixelSpacing"))
+    data = kit.edited(**without | {keyword: [0.4, 0.2]})
+    written = kit.write(kit.source(data, 1))
+    state, image = written.dataset("gsps-1"), written.result.images[0]
+    (area,) = state.DisplayedAreaSelectionSequence
+    assert list(area.PresentationPixelSpacing) == [0.4, 0.2]
+    assert list(area.DisplayedAreaBottomRightHandCorner) == [352, 440]
+    (box,) = state.GraphicAnnotationSequence[0].GraphicObjectSequence
+    assert list(box.GraphicData)[:2] == list(image.roi_px[:2]) == [352 // 4, 440 // 4]
+
+
+def test_a_presentation_lut_that_inverts_is_kept(kit: Any) -> None:
+    state = kit.write(kit.source(kit.edited(PresentationLUTShape="INVERSE"), 1)).dataset("gsps-1")
+    assert state.PresentationLUTShape == "INVERSE"
+
+
 def test_the_pdf_is_the_report(one: Any) -> None:
     dataset = one.dataset("pdf")
     assert dataset.Modality == "DOC"
