@@ -9,19 +9,22 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
+from collections.abc import Iterable
 
 from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import ClientDisconnected
 
 from fractureai.domain import keys
 from fractureai.domain.examinations import Arrival, InstanceIdentity, examination_id, instance_id
+from fractureai.domain.names import safe_text
 from fractureai.domain.ports import InstanceReader, Sink, StoredObject
 from fractureai.errors import RejectedInput, TransientFailure
 from fractureai.stages import examinations
 from fractureai.web import accept
 from fractureai.web.context import site, web
 from fractureai.web.dicomweb_response import JSON, XML, Failure, Instance, Stored
-from fractureai.web.multipart_related import NotMultipart, Part, RelatedParts
+from fractureai.web.header_parameters import media_type_of, parse_header
+from fractureai.web.multipart import CHUNK_BYTES, MultipartReader, NotMultipart, Part
 from fractureai.web.problems import Problem
 from fractureai.web.upload import drain
 
@@ -45,8 +48,9 @@ def store(study_uid: str = "") -> Response:
     answer_type = _answer_type()
     accept.refuse_when_busy(request)
     try:
-        stored = _store_all(RelatedParts(request.stream, _boundary()), study_uid, reader)
+        stored = _store_all(_parts(), study_uid, reader)
     except NotMultipart as error:
+        drain(request)
         raise Problem("bad_request", str(error)) from error
     except ClientDisconnected as error:
         raise Problem("upload_cut_off") from error
@@ -71,15 +75,19 @@ def _answer_type() -> str:
     return XML if found == XML else JSON
 
 
-def _boundary() -> str:
-    named = request.mimetype_params
-    if request.mimetype != "multipart/related" or named.get("type", _INSTANCE).lower() != _INSTANCE:
-        drain(request)
-        raise Problem("unsupported_media_type", f"Send multipart/related; type=“{_INSTANCE}” here.")
-    return named.get("boundary", "")
+def _parts() -> Iterable[Part]:
+    """The instances of the request: parts of ``multipart/related``, or the whole body is one."""
+    said = parse_header(request.headers.get("Content-Type", ""))
+    if said.value == _INSTANCE:
+        return [Part({}, iter(lambda: request.stream.read(CHUNK_BYTES), b""))]
+    if said.value != "multipart/related" or media_type_of(said.parameters.get("type", _INSTANCE)) != _INSTANCE:
+        named = safe_text(request.headers.get("Content-Type"), 100)
+        wanted = f'Send multipart/related; type="{_INSTANCE}"; boundary=…, or a single instance as {_INSTANCE}.'
+        raise Problem("unsupported_media_type", f"{wanted} It says “{named}”." if named else f"{wanted} There is none.")
+    return MultipartReader(request.stream, said.parameters.get("boundary", ""))
 
 
-def _store_all(parts: RelatedParts, study_uid: str, reader: InstanceReader) -> Stored:
+def _store_all(parts: Iterable[Part], study_uid: str, reader: InstanceReader) -> Stored:
     stored = Stored()
     limits = web().settings
     for number, part in enumerate(parts, start=1):
@@ -95,7 +103,8 @@ def _store_all(parts: RelatedParts, study_uid: str, reader: InstanceReader) -> S
 
 def _store_one(part: Part, study_uid: str, reader: InstanceReader, stored: Stored) -> None:
     ports, here = web().ports, site()
-    if part.media_type not in {_INSTANCE, ""}:
+    # What a browser does not know it calls a stream of octets; the first bytes say what it is.
+    if part.media_type not in {_INSTANCE, "application/octet-stream", ""}:
         stored.others.append(Failure.NOT_UNDERSTOOD)
         return
     arrival_id, now_s = ports.new_id(), ports.clock()

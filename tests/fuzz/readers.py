@@ -29,7 +29,7 @@ from fractureai.imaging.raster import read_raster
 from fractureai.imaging.text import clean
 from fractureai.reports.bidi import base_level, levels, visual_order
 from fractureai.settings import load_settings
-from fractureai.web.multipart_related import NotMultipart, RelatedParts
+from fractureai.web.multipart import MultipartReader, NotMultipart
 from tests.fuzz import answers, child, corpus, listener, provider, web
 
 _LIMITS = DecodeLimits(max_bytes=4 << 20, max_pixels=500_000)
@@ -78,7 +78,7 @@ def _dicom_identity(data: bytes) -> None:
 
 def _related(data: bytes) -> None:
     with contextlib.suppress(NotMultipart):
-        for part in RelatedParts(io.BytesIO(data), corpus.BOUNDARY):
+        for part in MultipartReader(io.BytesIO(data), corpus.BOUNDARY):
             assert part.media_type == part.media_type.strip().lower(), "a media type is plain"
             assert sum(map(len, part.chunks)) <= len(data), "a part is no larger than the whole"
 
