@@ -19,6 +19,7 @@ _ALONE_IN_A_WORD = re.compile(r"(?<=[A-Za-z])[^\x00-\x7f](?![^\x00-\x7f])|(?<![^
 _WORD = re.compile(r"[^\W\d_]+")
 _JAPANESE = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff\u3000\u3005-\u3007\uff01-\uff9f\u2160-\u2169]")
 _CHINESE = re.compile(r"[\u4e00-\u9fff\u3000-\u3002\uff01-\uff5e\u2160-\u2169]")
+_HALF_WIDTH = re.compile(r"[\uff61-\uff9f]")
 _HANGUL = re.compile(r"[\uac00-\ud7a3]")
 
 # Frequent in names of people and of files: what tells Chinese from Korean where the bytes fit both.
@@ -73,6 +74,32 @@ def decode(name: bytes, encoding: str | None) -> str:
     return "".join(chr(byte) if byte < 0x80 else f"%{byte:02X}" for byte in name)
 
 
+def repaired(name: str) -> str:
+    """A name that another program has decoded wrongly before it wrote it as UTF-8: ``r├╢ntgen``, ``ëEπ°ì£``.
+
+    Only where its bytes in the code page of DOS or Windows are UTF-8, or East Asian text beyond doubt.
+    """
+    if name.isascii():
+        return name
+    for wrong in ("cp437", "cp1252"):
+        try:
+            raw = name.encode(wrong)
+        except UnicodeEncodeError:
+            continue
+        encoding = encoding_of([raw])
+        if encoding == "utf-8":
+            return raw.decode(encoding)
+        if encoding in _EAST_ASIAN and any(map(_is_no_letter, name)):
+            text = raw.decode(encoding)
+            return name if _HALF_WIDTH.search(text) else text
+    return name
+
+
+def _is_no_letter(character: str) -> bool:
+    """Whether a character is none that words of any Latin script hold."""
+    return not character.isascii() and (not character.isalpha() or "\u0370" <= character <= "\u03ff")
+
+
 def _decodes(name: bytes, encoding: str) -> bool:
     try:
         name.decode(encoding)
@@ -100,9 +127,8 @@ def _japanese(names: Sequence[bytes]) -> bool:
     if not _east_asian("cp932", _JAPANESE, "shift_jis")(names):
         return False
     # Half-width kana are single bytes, which any double-byte text of another language looks like.
-    return any(
-        not letter.isascii() and not "\uff61" <= letter <= "\uff9f" for letter in b"".join(names).decode("cp932")
-    )
+    text = b"".join(names).decode("cp932")
+    return any(not letter.isascii() and not _HALF_WIDTH.match(letter) for letter in text)
 
 
 def _latin(encoding: str, letters: frozenset[int]) -> _Fits:

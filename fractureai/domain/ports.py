@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fractureai.domain.card import ModelCard
+from fractureai.domain.contents import Content, FoundContent
 from fractureai.domain.dicom_objects import DicomKind, DicomObject
 from fractureai.domain.examinations import InstanceIdentity
 from fractureai.domain.ledger import Ledger as Ledger
@@ -131,10 +132,11 @@ class Deidentifier(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One member of an archive: its name for people, and how to read it."""
+    """One member of an archive: its name for people, how to read it, and what it holds."""
 
     name: str
     number: int
+    content: Content = Content.UNKNOWN
 
 
 class ArchiveReader(Protocol):
@@ -143,8 +145,11 @@ class ArchiveReader(Protocol):
     def is_archive(self, path: Path) -> bool:
         """By content."""
 
+    def content_of(self, path: Path, name: str) -> FoundContent:
+        """What a file that came with others is, by its first bytes and its name."""
+
     def members(self, path: Path) -> tuple[list[Member], list[tuple[str, Reason]]]:
-        """What to read, in order, and what was skipped and why. Raises ``RejectedInput``."""
+        """What to read, in order, and what is left out and why. Raises ``RejectedInput``."""
 
     def extract(self, path: Path, member: Member, sink: Sink) -> None:
         """Stream one member, within the limits. Raises ``RejectedInput``."""

@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 _TABLE: dict[str, str] = {
     # The file itself.
+    "file_unreadable": "The file could not be opened. Check that it is there and that you may read it.",
     "empty_file": "The file is empty. Send it again; the transfer may have been cut off.",
     "unknown_type": "This is not a DICOM, PNG, JPEG, TIFF or WebP image. Export the radiograph as one of these.",
     "damaged": "The file is damaged or incomplete and cannot be read. Export and send it again.",
@@ -34,7 +35,8 @@ _TABLE: dict[str, str] = {
     "archive_too_many": "The archive has more members than this service accepts. Split it.",
     "archive_too_large": "The archive unpacks to more than this service accepts. Split it.",
     "archive_nested": "An archive inside an archive is not opened. Unpack the inner one and send its files.",
-    "archive_member_skipped": "This archive member is not an image and was skipped.",
+    "archive_member_skipped": "This archive member was not read. Pack plain files, not too many folders deep.",
+    "not_an_image": "This is not an image and was skipped.",
     "duplicate_file": "The same file is in this batch already. It is read once.",
     "no_images": "There was nothing to read: not one image among what was sent.",
     "too_many_files": "There are more files in one request than this service accepts. Send several requests.",

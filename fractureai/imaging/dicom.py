@@ -25,6 +25,7 @@ from pydicom.uid import (
 )
 
 from fractureai.domain.radiograph import Radiograph
+from fractureai.domain.sizes import binary_size
 from fractureai.errors import RejectedInput
 from fractureai.imaging import jpeg2000, normalise
 from fractureai.imaging.body_part import body_part_examined
@@ -139,7 +140,7 @@ def _inflated(packed: bytes, max_bytes: int) -> Dataset:
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     body = inflater.decompress(packed, max_bytes)
     if inflater.unconsumed_tail:
-        raise RejectedInput("too_many_bytes", f"inflates to more than {max_bytes} bytes")
+        raise RejectedInput("too_many_bytes", f"inflates to more than {binary_size(max_bytes)}")
     if not inflater.eof:
         raise RejectedInput("damaged", "the deflated DICOM data end early")
     dataset = read_dataset(io.BytesIO(body), False, True)

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from fractureai.domain.radiograph import Radiograph
+from fractureai.domain.sizes import above_limit
 from fractureai.errors import RejectedInput
 from fractureai.imaging import media
 from fractureai.imaging.limits import DecodeLimits
@@ -44,7 +45,7 @@ def contents(path: Path, max_bytes: int) -> bytes:
     with path.open("rb") as file:
         size_bytes = os.fstat(file.fileno()).st_size
         if size_bytes > max_bytes:
-            raise RejectedInput("too_many_bytes", f"{size_bytes} bytes")
+            raise RejectedInput("too_many_bytes", above_limit(size_bytes, max_bytes))
         data = file.read(size_bytes)
     if not data:
         raise RejectedInput("empty_file")

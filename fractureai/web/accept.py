@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 from flask import Request
 
 from fractureai.domain import keys
-from fractureai.domain.names import safe_text
+from fractureai.domain.names import MAX_LABEL_LENGTH, safe_text
 from fractureai.domain.records import KeyedRequest, StudyRow
 from fractureai.domain.study import Batch, SourceImage, Study, Upload
 from fractureai.errors import TransientFailure
@@ -22,7 +22,6 @@ from fractureai.web.session import CSRF_FIELD, check_csrf
 from fractureai.web.sorting import Sorting, sorting_of
 from fractureai.web.upload import HashingStore, Limits, ReceivedFile, Receiver, drain
 
-MAX_LABEL_LENGTH = 200
 EXPIRED = "An upload that is not completed within a day is removed. Begin a new one."
 
 Answer = dict[str, Any]

@@ -9,8 +9,10 @@ from typing import Any
 from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
+from fractureai.domain.contents import skipped_sentence
 from fractureai.domain.records import Page, WorklistOrder
 from fractureai.domain.result import DISCLAIMER
+from fractureai.domain.sizes import binary_size
 from fractureai.domain.study import Assessment, WorkState
 from fractureai.errors import BrokenDeployment
 from fractureai.web import accept, verdicts, words
@@ -39,6 +41,8 @@ def _everywhere() -> dict[str, Any]:
         "software_version": web().settings.software_version,
         "limits": web().settings,
         "moment": moment,
+        "binary_size": binary_size,
+        "skipped_sentence": skipped_sentence,
         "words": words,
         "verdicts": verdicts,
         "list_link": list_link,

@@ -15,6 +15,7 @@ from werkzeug.exceptions import ClientDisconnected, HTTPException
 from fractureai.domain.name_encoding import decode, encoding_of
 from fractureai.domain.names import safe_name, safe_text
 from fractureai.domain.ports import Sink, StoredObject
+from fractureai.domain.sizes import above_limit
 from fractureai.errors import TransientFailure
 from fractureai.web.header_parameters import HeaderValue, parse_header
 from fractureai.web.multipart import MultipartReader, NotMultipart, Part
@@ -181,7 +182,7 @@ class Receiver:
             except TransientFailure as failure:
                 raise self._refused(failure) from failure
 
-    def _file(self, chunks: Iterable[bytes], number: int, file_name: str) -> ReceivedFile:
+    def _file(self, chunks: Iterator[bytes], number: int, file_name: str) -> ReceivedFile:
         name = self._current = safe_name(file_name) or f"file {number}"
         if len(self.files) >= self._limits.max_files:
             raise Problem("too_many_files", f"At most {self._limits.max_files} in one request.", file=name)
@@ -193,7 +194,7 @@ class Receiver:
         self.files.append(file)
         return file
 
-    def _checked(self, chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
+    def _checked(self, chunks: Iterator[bytes], name: str) -> Iterator[bytes]:
         """The same, until there are too many of them or they turn out to be an archive where none belongs."""
         head, size_bytes = b"", 0
         for chunk in chunks:
@@ -202,7 +203,8 @@ class Receiver:
                 raise Problem("archive_not_here", file=name)
             size_bytes += len(chunk)
             if size_bytes > self._limits.max_file_bytes:
-                raise Problem("too_many_bytes", _at_most(self._limits.max_file_bytes), file=name)
+                size_bytes += _rest_bytes(chunks)
+                raise Problem("too_many_bytes", f"{above_limit(size_bytes, self._limits.max_file_bytes)}.", file=name)
             yield chunk
 
     def _concerned(self) -> dict[str, str]:
@@ -238,6 +240,16 @@ def _field(part: Part) -> str:
     return decode(value, encoding_of([value]))
 
 
+def _rest_bytes(chunks: Iterator[bytes]) -> int:
+    """How much more there is, to say how large a file is that is too large; it is not read on for ever."""
+    size_bytes = 0
+    for chunk in chunks:
+        size_bytes += len(chunk)
+        if size_bytes > _DRAIN_BYTES:
+            break
+    return size_bytes
+
+
 def _chunks(stream: IO[bytes]) -> Iterator[bytes]:
     while chunk := stream.read(_CHUNK_BYTES):
         yield chunk
@@ -263,7 +275,3 @@ def drain(request: Request) -> None:
     with contextlib.suppress(HTTPException, OSError, ValueError):
         while left > 0 and (chunk := request.stream.read(_CHUNK_BYTES)):
             left -= len(chunk)
-
-
-def _at_most(size_bytes: int) -> str:
-    return f"At most {size_bytes // (1024 * 1024)} MiB a file." if size_bytes >= 1024 * 1024 else f"{size_bytes} bytes."

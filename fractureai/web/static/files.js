@@ -1,6 +1,7 @@
 // Files out of a drop, folders included, and what can be told of a file before it is sent.
 
-const UNITS = ["bytes", "KiB", "MiB", "GiB"];
+// As fractureai/domain/sizes.py writes them.
+const UNITS = ["bytes", "KiB", "MiB", "GiB", "TiB"];
 const NAME_LENGTH = 255;
 
 // By name only what no radiograph is called; what a file holds is the server's to judge.
@@ -13,11 +14,11 @@ const LEFT_OUT = [
 export function size(bytes) {
   let value = bytes;
   let unit = 0;
-  while (value >= 1024 && unit < UNITS.length - 1) {
+  while (Math.round(value) >= 1024 && unit < UNITS.length - 1) {
     value /= 1024;
     unit += 1;
   }
-  return `${unit && value < 10 ? value.toFixed(1) : Math.round(value)} ${UNITS[unit]}`;
+  return `${unit && value < 9.95 ? value.toFixed(1).replace(/\.0$/, "") : Math.round(value)} ${UNITS[unit]}`;
 }
 
 const grouped = new Intl.NumberFormat("en", { useGrouping: "min2" });
@@ -35,7 +36,7 @@ export function allowed(file, name, limits) {
   if (known) return known[1];
   if (file.size === 0) return "The file is empty. Export it again; the copy may have been cut off.";
   if (file.size > limits.fileBytes)
-    return `The file has ${size(file.size)}; this service accepts ${size(limits.fileBytes)}. Send one image per file.`;
+    return `The file is ${size(file.size)}; the limit is ${size(limits.fileBytes)}. Send one image per file.`;
   return undefined;
 }
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fractureai.domain.name_encoding import decode, encoding_of
-from fractureai.domain.names import MAX_NAME_BYTES, derived_name, safe_name, safe_text
+from fractureai.domain.name_encoding import decode, encoding_of, repaired
+from fractureai.domain.names import MAX_NAME_BYTES, derived_name, distinct_names, safe_name, safe_text
 
 ESCAPED = "Müller.png".encode("cp1252").decode("utf-8", "surrogateescape")
 
@@ -49,6 +49,22 @@ def test_what_could_be_anything_shows_its_bytes(name: str, encoding: str) -> Non
     assert len(name) == 1 or safe_name(other) != shown
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("ëEπ°ì£", "右脛骨"),
+        ("r├╢ntgen.png", "röntgen.png"),
+        ("MÃ¼ller.png", "Müller.png"),
+        *(
+            (name, name)
+            for name in ("Müller", "Åse Ñandú", "50° links", "α-β π", "£5 naïve", "右脛骨", "Größe", "Ã", "«é»")
+        ),
+    ],
+)
+def test_what_was_decoded_wrongly_is_repaired_where_there_is_no_doubt(written: str, meant: str) -> None:
+    assert repaired(written) == meant
+
+
 def test_names_of_one_archive_help_each_other() -> None:
     ambiguous, clear = "喆.png".encode("gbk"), "张伟/左手正位.dcm".encode("gbk")
     assert encoding_of([ambiguous]) is None
@@ -61,6 +77,7 @@ def test_names_of_one_archive_help_each_other() -> None:
         (None, ""),
         (ESCAPED, "Müller.png"),
         (b"M\xfcller/1.png", "Müller/1.png"),
+        (f"Jörg/{ESCAPED}", "Jörg/Müller.png"),
         ("../../etc/passwd", "etc/passwd"),
         ("/absolute/a.png", "absolute/a.png"),
         ("日本語.dcm", "日本語.dcm"),
@@ -84,6 +101,30 @@ def test_what_is_cut_stays_different_and_keeps_its_type() -> None:
     long = [safe_name(f"{letter}{'ö' * 300}.dcm") for letter in "ab"]
     assert long[0] != long[1]
     assert all(len(name.encode()) <= MAX_NAME_BYTES and name.endswith("ö.dcm") for name in long)
+
+
+def test_two_folders_or_files_never_become_one() -> None:
+    names = [
+        "a\x01/1.png",
+        "a/1.png",
+        "a/1\x01.png",
+        "a/1.png",
+        "a\x01/2.png",
+        "\x01",
+        "\x02",
+        f"b/{ESCAPED}",
+        "b/Müller.png",
+    ]
+    assert distinct_names(names) == [
+        *("a/1.png", "a (2)/1.png", "a (2)/1 (2).png", "a (2)/1.png", "a/2.png"),
+        *("unnamed", "unnamed (2)", "b/Müller.png", "b/Müller (2).png"),
+    ]
+    assert distinct_names(["喆/1".encode("gbk").decode("utf-8", "surrogateescape"), "张伟/左手正位"]) == [
+        "%86%B4/1",
+        "张伟/左手正位",
+    ]
+    raw = [name.encode("gbk").decode("utf-8", "surrogateescape") for name in ("喆/1", "张伟/左手正位")]
+    assert distinct_names(raw) == ["喆/1", "张伟/左手正位"]
 
 
 def test_derived_names_fit_a_file_system() -> None:
