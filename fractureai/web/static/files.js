@@ -2,7 +2,8 @@
 
 // As fractureai/domain/sizes.py writes them.
 const UNITS = ["bytes", "KiB", "MiB", "GiB", "TiB"];
-const NAME_LENGTH = 255;
+// Each letter may take nine bytes of a header. The service keeps less of it, and a hash of the rest.
+const NAME_LENGTH = 600;
 
 // By name only what no radiograph is called; what a file holds is the server's to judge.
 const LEFT_OUT = [
@@ -38,6 +39,21 @@ export function allowed(file, name, limits) {
   if (file.size > limits.fileBytes)
     return `The file is ${size(file.size)}; the limit is ${size(limits.fileBytes)}. Send one image per file.`;
   return undefined;
+}
+
+const PICTURE = /\.(png|jpe?g|bmp|gif|tiff?|webp)$/i;
+const INDEX = /(^|\/)DICOMDIR$/i;
+// What a DICOM file on a disc is called: no ending, one of digits, or its own.
+const DICOM = /(^|\/)[^/.]+$|\.(dcm|\d+)$/i;
+
+/** Whether a name is that of a picture of a disc's viewer: below a folder with a DICOMDIR and DICOM files. */
+export function pictureOfViewer(names) {
+  const below = (folder, name) => name.startsWith(folder);
+  const folders = names.filter((name) => INDEX.test(name)).map((name) => name.replace(/[^/]*$/, ""));
+  const discs = folders.filter((folder) =>
+    names.some((name) => below(folder, name) && DICOM.test(name) && !INDEX.test(name)),
+  );
+  return (name) => name.includes("/") && PICTURE.test(name) && discs.some((folder) => below(folder, name));
 }
 
 /** All files of a drop with their paths; folders are walked, and `found(number)` tells how far it is. */
