@@ -49,6 +49,10 @@ _TABLE: dict[str, str] = {
     "views_not_assessed": "Not every view of the study could be assessed; read those views without this system.",
     "models_disagree": "The readings of this image vary too much to call it normal.",
     "near_threshold": "The probability lies between the two thresholds: neither a clear finding nor a clear absence.",
+    # What is said beside an assessment.
+    "text_guessed": "The DICOM header's text is not in the character set it names. Check the patient's name.",
+    "text_undecoded": "Part of the DICOM header's text could not be decoded and is shown as \ufffd. Check the name "
+    "of the patient, and the character set that the sending device names.",
     # Why there are no DICOM results.
     "no_dicom_source": "The images did not come as DICOM of a study, so no results can be filed into one. Use the PDF.",
     "dicom_conflict": "The DICOM files are of different studies or patients, so no results are filed into either.",
@@ -71,6 +75,9 @@ _TABLE: dict[str, str] = {
 }
 
 REASONS: Mapping[str, str] = MappingProxyType(_TABLE)
+
+TEXT_NOTES = frozenset({"text_guessed", "text_undecoded"})
+"""What a header's text may carry; no word on the picture."""
 
 OUTAGES = frozenset({"store_unavailable", "store_full", "ledger_unavailable", "queue_unavailable"})
 """What is away and comes back: no fault of a study that met it, however often."""

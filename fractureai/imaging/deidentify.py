@@ -26,6 +26,7 @@ from fractureai.errors import RejectedInput
 from fractureai.imaging import media
 from fractureai.imaging.dicom import parse as parse_dicom
 from fractureai.imaging.dicom_header import element
+from fractureai.imaging.dicom_text import HeaderText
 from fractureai.imaging.limits import DecodeLimits
 from fractureai.imaging.raster import refuse_animation
 from fractureai.imaging.text import clean
@@ -80,8 +81,9 @@ def identifiers(data: bytes, limits: DecodeLimits) -> Identifiers:
         raise RejectedInput("damaged", "its UIDs cannot be read") from error
     if len(uids) > MOST_UIDS:
         raise RejectedInput("damaged", f"more than {MOST_UIDS} UIDs")
-    named = (clean(element(dataset, keyword) or "") for keyword in ("PatientID", "AccessionNumber", "StudyInstanceUID"))
-    return Identifiers(*named, uids)
+    text = HeaderText(dataset)
+    patient, accession = (clean(text.value(keyword)) for keyword in ("PatientID", "AccessionNumber"))
+    return Identifiers(patient, accession, clean(element(dataset, "StudyInstanceUID") or ""), uids)
 
 
 def deidentified(data: bytes, replacements: Replacements, limits: DecodeLimits) -> bytes:

@@ -63,6 +63,10 @@ CONFLICT = (
     "The files of this study do not agree on the patient. "
     "Check that they belong together before using any part of this report."
 )
+MISSING_CHARACTERS = (
+    "Some characters of the names are missing in the fonts of this report and are drawn as boxes. They are right in "
+    "text that is copied out of it. Identify the patient by the ID."
+)
 BURNED_IN = "The header says that text is burned into the image."
 
 METHOD = (

@@ -10,7 +10,7 @@ from fractureai.domain import keys
 from fractureai.domain.assessment import Finding, assess_probability, assess_study
 from fractureai.domain.ports import ReportImage
 from fractureai.domain.radiograph import Header
-from fractureai.domain.reasons import Reason
+from fractureai.domain.reasons import TEXT_NOTES, Reason
 from fractureai.domain.records import Claim
 from fractureai.domain.result import ImageResult, StudyResult, ViewTags
 from fractureai.domain.scores import ModelIdentity
@@ -108,7 +108,7 @@ def conclude(claim: Claim, evidence: Evidence, software_version: str) -> StudyRe
 
 def _conclude_image(source: SourceImage, classified: ClassifiedImage, evidence: Evidence) -> ImageResult:
     detected = evidence.detected.get(source.number)
-    finding = _finding(classified, detected)
+    finding = _with_text_note(_finding(classified, detected), classified.header)
     assessed = detected is not None and detected.probability is not None
     roi = evidence.roi_px.get(source.number)
     artifacts = ["image"] if classified.header else []
@@ -132,6 +132,13 @@ def _conclude_image(source: SourceImage, classified: ClassifiedImage, evidence: 
         artifacts=tuple(artifacts),
         view=_view(classified.header),
     )
+
+
+def _with_text_note(finding: Finding, header: Header | None) -> Finding:
+    """The finding, and what must be said of the header's text; it changes no assessment."""
+    if header is None or header.text_note not in TEXT_NOTES:
+        return finding
+    return replace(finding, reasons=(*finding.reasons, Reason(header.text_note)))
 
 
 def _view(header: Header | None) -> ViewTags | None:
