@@ -310,6 +310,7 @@ class Deployment:
             host=chosen.host,
             port=chosen.port if port is None else port,
             ae_title=chosen.ae_title,
+            called_ae_titles=frozenset(chosen.called_ae_titles),
             site=self.settings.site,
             peers=self.peers,
             quiet=self.policy.quiet,

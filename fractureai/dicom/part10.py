@@ -1,15 +1,15 @@
-"""Which instance a DICOM file is, by its first bytes: the ``InstanceReader`` port."""
+"""Which instance a DICOM file is, by its header: the ``InstanceReader`` port."""
 
 from __future__ import annotations
 
-from io import BytesIO
+from typing import BinaryIO
 
 from pydicom.filereader import read_dataset, read_preamble
 from pydicom.tag import BaseTag
 from pydicom.uid import UID, ImplicitVRLittleEndian
 
 from fractureai.dicom.classes import STORAGE_CLASSES
-from fractureai.dicom.headers import HEAD_BYTES, NotUnderstood, belonging
+from fractureai.dicom.headers import Head, NotUnderstood, belonging
 from fractureai.domain.examinations import InstanceIdentity
 from fractureai.errors import RejectedInput
 
@@ -23,11 +23,13 @@ def _past_meta(tag: BaseTag, _vr: str | None, _length: int) -> bool:
 class Part10Reader:
     """Reads files of PS3.10: a preamble, file meta information, a data set."""
 
-    head_bytes = HEAD_BYTES
-
-    def identify(self, head: bytes) -> InstanceIdentity:
+    def head(self) -> Head[InstanceIdentity]:
         """See the port. A class this service does not take is the caller's to refuse."""
-        stream = BytesIO(head)
+        return Head(self.identify)
+
+    @staticmethod
+    def identify(stream: BinaryIO, is_whole: bool) -> InstanceIdentity:
+        """From a file, or the beginning of one. Raises ``RejectedInput`` if it is no such file."""
         try:
             read_preamble(stream, force=False)
             meta = read_dataset(stream, False, True, stop_when=_past_meta)
@@ -35,7 +37,7 @@ class Part10Reader:
         except Exception as error:  # pydicom raises many kinds on damaged bytes
             raise RejectedInput("damaged", "not a DICOM file of PS3.10") from error
         try:
-            found = belonging(head[stream.tell() :], syntax)
+            found = belonging(stream, syntax, is_whole=is_whole)
         except NotUnderstood as error:
             raise RejectedInput("damaged", str(error)) from error
         return InstanceIdentity(found.sop_class_uid, found.sop_instance_uid, found.study_instance_uid, found.modality)

@@ -99,15 +99,21 @@ class Decoder(Protocol):
         """End the decoding child."""
 
 
-class InstanceReader(Protocol):
-    """Tells which instance a DICOM file is by its first bytes, whose number is bounded."""
+class InstanceHead(Protocol):
+    """The beginning of a DICOM file on its way; of the rest nothing is kept."""
 
-    @property
-    def head_bytes(self) -> int:
-        """How many of them are looked at."""
+    def write(self, chunk: bytes, /) -> None:
+        """Take a chunk."""
 
-    def identify(self, head: bytes) -> InstanceIdentity:
+    def identify(self) -> InstanceIdentity:
         """Raises ``RejectedInput`` if it is no such file, or does not say where it belongs."""
+
+
+class InstanceReader(Protocol):
+    """Tells which instance a DICOM file is by as few of its first bytes as that takes."""
+
+    def head(self) -> InstanceHead:
+        """For one file."""
 
     def takes(self, sop_class_uid: str) -> bool:
         """Whether objects of this class are radiographs."""

@@ -22,6 +22,7 @@ from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    UID_dictionary,
 )
 
 from fractureai.domain.radiograph import Radiograph
@@ -50,6 +51,7 @@ _ENCODINGS = {
     (False, True): ExplicitVRLittleEndian,
     (False, False): ExplicitVRBigEndian,
 }
+_ENCAPSULATED_UNCOMPRESSED = "1.2.840.10008.1.2.1.98"
 _MOST_SAMPLES = 3
 _MONOCHROME = frozenset({"MONOCHROME1", "MONOCHROME2"})
 
@@ -82,6 +84,8 @@ def read_dicom(data: bytes, limits: DecodeLimits) -> Radiograph:
     except NotImplementedError as error:
         raise RejectedInput("unsupported_encoding", UID(syntax).name if syntax else "") from error
     except Exception as error:  # pydicom and its plug-ins raise any built-in type on hostile bytes; all mean the same.
+        if syntax.startswith("1.2.840.10008.") and syntax not in UID_dictionary:
+            raise RejectedInput("unsupported_encoding", clean(syntax)) from error
         raise RejectedInput("damaged", "the DICOM pixel data cannot be decoded") from error
 
 
@@ -120,9 +124,23 @@ def parse(data: bytes, limits: DecodeLimits, only: list[str] | None = None) -> t
             raise RejectedInput("damaged", "the DICOM elements cannot be parsed") from error
     if not dataset:
         raise RejectedInput("damaged", "the DICOM file holds no elements")
+    if syntax == _ENCAPSULATED_UNCOMPRESSED and "PixelData" in dataset:
+        _unwrap(dataset)
     if not syntax and dataset.original_encoding in _ENCODINGS:
         dataset.file_meta.TransferSyntaxUID = _ENCODINGS[dataset.original_encoding]
     return dataset, syntax
+
+
+def _unwrap(dataset: Dataset) -> None:
+    """Take native pixels out of their fragments (PS3.5 section A.4.11)."""
+    try:
+        fragments = list(generate_fragments(dataset.PixelData))
+    except Exception as error:  # pydicom raises many kinds on damaged bytes
+        raise RejectedInput("damaged", "the fragments of the pixel data cannot be told apart") from error
+    # The first item is the offset table.
+    dataset.PixelData = b"".join(fragments[1:])
+    dataset["PixelData"].is_undefined_length = False
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
 
 
 def _file_meta(data: bytes) -> tuple[FileMetaDataset, int]:

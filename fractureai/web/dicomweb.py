@@ -17,7 +17,7 @@ from werkzeug.exceptions import ClientDisconnected
 from fractureai.domain import keys
 from fractureai.domain.examinations import Arrival, InstanceIdentity, examination_id, instance_id
 from fractureai.domain.names import safe_text
-from fractureai.domain.ports import InstanceReader, Sink, StoredObject
+from fractureai.domain.ports import InstanceHead, InstanceReader, Sink, StoredObject
 from fractureai.errors import RejectedInput, TransientFailure
 from fractureai.stages import examinations
 from fractureai.web import accept
@@ -109,10 +109,10 @@ def _store_one(part: Part, study_uid: str, reader: InstanceReader, stored: Store
         return
     arrival_id, now_s = ports.new_id(), ports.clock()
     key = keys.arrival(here, arrival_id, now_s)
-    received = _Received(ports.store.sink(key), web().settings.max_file_bytes, reader.head_bytes)
+    received = _Received(ports.store.sink(key), web().settings.max_file_bytes, reader.head())
     try:
         received.take(part)
-        found = reader.identify(bytes(received.head))
+        found = received.head.identify()
         failure = _refusal(found, study_uid, received, reader)
         if failure is not None:
             stored.failed.append((_instance(found), failure))
@@ -124,7 +124,7 @@ def _store_one(part: Part, study_uid: str, reader: InstanceReader, stored: Store
         return
     except TransientFailure as error:
         log.warning("an instance was not stored: %s", error)
-        _note_failure(received, reader, stored)
+        _note_failure(received, stored)
         return
     finally:
         received.sink.abort()
@@ -156,10 +156,10 @@ def _refusal(found: InstanceIdentity, study_uid: str, received: _Received, reade
     return Failure.OUT_OF_RESOURCES if received.too_large else None
 
 
-def _note_failure(received: _Received, reader: InstanceReader, stored: Stored) -> None:
+def _note_failure(received: _Received, stored: Stored) -> None:
     """The store is away or full: that is said of the instance, if it can be told which it was."""
     with contextlib.suppress(RejectedInput):
-        stored.failed.append((_instance(reader.identify(bytes(received.head))), Failure.OUT_OF_RESOURCES))
+        stored.failed.append((_instance(received.head.identify()), Failure.OUT_OF_RESOURCES))
         return
     stored.others.append(Failure.OUT_OF_RESOURCES)
 
@@ -171,12 +171,11 @@ def _instance(found: InstanceIdentity) -> Instance:
 class _Received:
     """One part on its way into the store, and its first bytes."""
 
-    def __init__(self, sink: Sink, max_bytes: int, head_bytes: int) -> None:
+    def __init__(self, sink: Sink, max_bytes: int, head: InstanceHead) -> None:
         self.sink = sink
-        self.head = bytearray()
+        self.head = head
         self.size_bytes = 0
         self._max_bytes = max_bytes
-        self._head_bytes = head_bytes
 
     @property
     def too_large(self) -> bool:
@@ -188,7 +187,7 @@ class _Received:
         failure: TransientFailure | None = None
         for chunk in part.chunks:
             self.size_bytes += len(chunk)
-            self.head += chunk[: self._head_bytes - len(self.head)]
+            self.head.write(chunk)
             if failure is None and not self.too_large:
                 try:
                     self.sink.write(chunk)

@@ -70,7 +70,7 @@ def _dicom_study(data: bytes) -> None:
 def _dicom_identity(data: bytes) -> None:
     with contextlib.suppress(RejectedInput), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # as in the service
-        found = Part10Reader().identify(data)
+        found = Part10Reader.identify(io.BytesIO(data), is_whole=True)
         uids = (found.sop_class_uid, found.sop_instance_uid, found.study_instance_uid)
         assert all(re.fullmatch(r"[0-9.]{1,64}", uid) for uid in uids), "a UID is digits and dots"
         assert re.fullmatch(r"[A-Z0-9]{0,16}", found.modality), "a modality is a short word"

@@ -10,6 +10,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from flask.testing import FlaskClient
+from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import (
     ComputedRadiographyImageStorage,
@@ -137,6 +138,16 @@ def test_the_answer_may_be_xml(client: FlaskClient) -> None:
     assert found is not None
     assert found.text == f"{STUDY}.1"
     assert send(client, instance(1), headers={"Accept": "text/csv"}).status_code == 406
+
+
+def test_private_data_before_the_uids_are_read_past(client: FlaskClient, ports: WebPorts) -> None:
+    dataset = dcmread(io.BytesIO(instance(1)))
+    dataset.private_block(0x0009, "ACME", create=True).add_new(1, "OB", bytes(3 << 20))
+    stream = io.BytesIO()
+    dataset.save_as(stream)
+    answer = send(client, stream.getvalue())
+    assert (answer.status_code, instances_of(answer, "00081199")) == (200, [f"{STUDY}.1"])
+    assert arrived(ports) == ["STOW-RS CR"]
 
 
 def test_any_transfer_syntax_is_told_by_its_head(client: FlaskClient) -> None:
