@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from fractureai.domain.records import Subscriber
     from fractureai.metrics.shared import Meters
     from fractureai.stages.forget import ForgetPorts
+    from fractureai.web.data_flows import DataFlows
 
 ROLES: dict[str, tuple[str, ...]] = {
     "inference": ("classify", "detect"),
@@ -519,8 +520,26 @@ class Deployment:
                 upload_token_s=self.settings.access.upload_token_s,
                 proxies=chosen.proxies,
                 direct_download_s=self.settings.store.direct_download_s,
+                data_flows=self.data_flows,
             ),
             Observing(self.meters.instruments, self.registry, self.settings.metrics.allow),
+        )
+
+    @property
+    def data_flows(self) -> DataFlows:
+        """Where data go, for what the pages say of it."""
+        from fractureai.web.data_flows import DataFlows
+
+        settings = self.settings
+        return DataFlows(
+            dicom_destinations=len(self.peers.destination) if settings.dicom.peers_file else 0,
+            fhir=bool(settings.fhir.url),
+            webhook=bool(settings.webhook.url),
+            audit_forwarded=bool(settings.audit.syslog_url),
+            object_store=settings.store.kind == "s3",
+            direct_downloads=settings.store.kind == "s3" and settings.store.direct_download_s > 0,
+            provider=bool(settings.access.oidc_issuer),
+            deidentified="" if settings.deidentify.key_file is None else "some" if settings.deidentify.sites else "all",
         )
 
     def _web_secret(self) -> bytes:
