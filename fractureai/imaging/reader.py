@@ -11,6 +11,10 @@ from fractureai.errors import RejectedInput
 from fractureai.imaging import media
 from fractureai.imaging.limits import DecodeLimits
 
+# ISO 9660 begins with sixteen sectors of anything.
+_DISC_AT = slice(0x8001, 0x8006)
+_DISC_IMAGE = "the image of a disc; send its files"
+
 
 def read_radiograph(path: Path, limits: DecodeLimits) -> Radiograph:
     """Read one radiograph, by content. Raises ``RejectedInput``.
@@ -27,7 +31,8 @@ def read_radiograph(path: Path, limits: DecodeLimits) -> Radiograph:
         from fractureai.imaging.raster import read_raster
 
         return read_raster(data, kind.media_type, limits)
-    raise RejectedInput("unknown_type", kind.instead)
+    is_disc = not kind.instead and data[_DISC_AT] == b"CD001"
+    raise RejectedInput("unknown_type", _DISC_IMAGE if is_disc else kind.instead)
 
 
 def read_group(path: Path, limits: DecodeLimits) -> str:

@@ -3,7 +3,10 @@ from __future__ import annotations
 import pytest
 
 from fractureai.domain.contents import Content
+from fractureai.errors import RejectedInput
+from fractureai.imaging.limits import DecodeLimits
 from fractureai.imaging.media import content_of, sniff
+from fractureai.imaging.reader import read_radiograph
 
 
 @pytest.mark.parametrize(
@@ -93,3 +96,12 @@ PNG, DICOM, ZIP = b"\x89PNG\r\n\x1a\n", b"\0" * 128 + b"DICM", b"PK\x03\x04"
 def test_what_came_along_is_told_by_bytes_then_by_name(name, head, content, kind):
     found = content_of(name, head)
     assert (found.content, found.kind) == (content, kind)
+
+
+def test_the_image_of_a_disc_is_called_one(tmp_path):
+    disc = bytearray(40_000)
+    disc[0x8001:0x8006] = b"CD001"
+    (tmp_path / "cd.iso").write_bytes(disc)
+    with pytest.raises(RejectedInput) as refused:
+        read_radiograph(tmp_path / "cd.iso", DecodeLimits())
+    assert refused.value.detail == "the image of a disc; send its files"
