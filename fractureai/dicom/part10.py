@@ -8,12 +8,13 @@ from pydicom.filereader import read_dataset, read_preamble
 from pydicom.tag import BaseTag
 from pydicom.uid import UID, ImplicitVRLittleEndian
 
-from fractureai.dicom.classes import STORAGE_CLASSES
+from fractureai.dicom.classes import STORAGE_CLASSES, TRANSFER_SYNTAXES
 from fractureai.dicom.headers import Head, NotUnderstood, belonging
 from fractureai.domain.examinations import InstanceIdentity
 from fractureai.errors import RejectedInput
 
 _CLASSES = frozenset(str(uid) for uid in STORAGE_CLASSES)
+_SYNTAXES = frozenset(TRANSFER_SYNTAXES)
 
 
 def _past_meta(tag: BaseTag, _vr: str | None, _length: int) -> bool:
@@ -36,6 +37,8 @@ class Part10Reader:
             syntax = UID(meta.get("TransferSyntaxUID") or ImplicitVRLittleEndian)  # TypeError for what is no text
         except Exception as error:  # pydicom raises many kinds on damaged bytes
             raise RejectedInput("damaged", "not a DICOM file of PS3.10") from error
+        if syntax not in _SYNTAXES:
+            raise RejectedInput("damaged", "an encoding that the standard does not have for images")
         try:
             found = belonging(stream, syntax, is_whole=is_whole)
         except NotUnderstood as error:
