@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from fractureai.metrics.shared import Meters
     from fractureai.stages.forget import ForgetPorts
     from fractureai.tasks.heartbeats import Heartbeats
+    from fractureai.web.data_flows import DataFlows
 
 ROLES: dict[str, tuple[str, ...]] = {
     "inference": ("classify", "detect"),
@@ -318,6 +319,7 @@ class Deployment:
             host=chosen.host,
             port=chosen.port if port is None else port,
             ae_title=chosen.ae_title,
+            called_ae_titles=frozenset(chosen.called_ae_titles),
             site=self.settings.site,
             peers=self.peers,
             quiet=self.policy.quiet,
@@ -527,6 +529,7 @@ class Deployment:
                 upload_token_s=self.settings.access.upload_token_s,
                 proxies=chosen.proxies,
                 direct_download_s=self.settings.store.direct_download_s,
+                data_flows=self.data_flows,
             ),
             Observing(self.meters.instruments, self.registry, self.settings.metrics.allow),
         )
@@ -536,6 +539,23 @@ class Deployment:
 
         folder = self.settings.work.pulse_dir
         return states(folder) if folder else {}
+
+    @property
+    def data_flows(self) -> DataFlows:
+        """Where data go, for what the pages say of it."""
+        from fractureai.web.data_flows import DataFlows
+
+        settings = self.settings
+        return DataFlows(
+            dicom_destinations=len(self.peers.destination) if settings.dicom.peers_file else 0,
+            fhir=bool(settings.fhir.url),
+            webhook=bool(settings.webhook.url),
+            audit_forwarded=bool(settings.audit.syslog_url),
+            object_store=settings.store.kind == "s3",
+            direct_downloads=settings.store.kind == "s3" and settings.store.direct_download_s > 0,
+            provider=bool(settings.access.oidc_issuer),
+            deidentified="" if settings.deidentify.key_file is None else "some" if settings.deidentify.sites else "all",
+        )
 
     def _web_secret(self) -> bytes:
         """The key that signs uploads: the same in every web process and after a restart."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 from types import FrameType
@@ -55,6 +56,10 @@ def cli() -> None:
 def main() -> None:
     """Run the command line; an error of ours becomes one sentence and an exit code, never a traceback."""
     _unwind_on_signals()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A name that the terminal has no letters for must not end the work.
+            stream.reconfigure(errors="backslashreplace")
     try:
         cli(standalone_mode=True)
     except RejectedInput as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import httpx
 
+from fractureai.domain.names import MAX_LABEL_LENGTH, derived_name, safe_name, safe_text
 from fractureai.errors import RejectedInput, TransientFailure
 
 LONGEST_WAIT_S = 25
@@ -69,6 +70,8 @@ class BatchStatus:
         Studies by state: ``open``, ``done``, ``rejected``, ``failed``.
     rejected_uploads:
         File names that did not become a study, with the sentence why.
+    skipped:
+        Files of folders and archives that are no images, by kind.
     """
 
     batch_id: str
@@ -76,6 +79,7 @@ class BatchStatus:
     counts: dict[str, int]
     rejected_uploads: tuple[tuple[str, str], ...]
     tag: str = ""
+    skipped: dict[str, int] = field(default_factory=dict)
 
     @property
     def closed_studies(self) -> int:
@@ -107,6 +111,7 @@ class Upload:
     files_url: str
     complete_url: str
     max_files: int
+    max_file_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +187,8 @@ class Client:
         """
         headers = {"Idempotency-Key": key} if key else {}
         with contextlib.ExitStack() as stack:
-            data = {"label": label, **sorting.to_json()}
-            parts = [("files", (name, stack.enter_context(path.open("rb")))) for name, path in files]
+            data = {"label": safe_text(label, MAX_LABEL_LENGTH), **sorting.to_json()}
+            parts = [("files", (safe_name(name), stack.enter_context(path.open("rb")))) for name, path in files]
             answer = self._send("POST", "/api/v1/batches", files=parts, data=data, headers=headers)
         return str(answer.json()["batch_id"])
 
@@ -205,7 +210,7 @@ class Client:
         headers = {"Upload-Token": upload.token, "Content-Type": "application/octet-stream"}
         headers["Content-Length"] = str(path.stat().st_size)
         # RFC 8187. Addresses end in logs, and a file's name may be a patient's.
-        headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(name, safe='', errors='replace')}"
+        headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(safe_name(name), safe='')}"
         with path.open("rb") as stream:
             content = iter(lambda: stream.read(_CHUNK_BYTES), b"")
             answer = self._send("PUT", f"{upload.files_url}{number}", headers=headers, content=content)
@@ -216,7 +221,7 @@ class Client:
         self, upload: Upload, receipts: Sequence[str], *, label: str = "", sorting: Sorting = BY_FILE
     ) -> str:
         """Hand in the receipts; returns the id of the batch. Asked again, it answers the same."""
-        body = {"receipts": list(receipts), "label": label, **sorting.to_json()}
+        body = {"receipts": list(receipts), "label": safe_text(label, MAX_LABEL_LENGTH), **sorting.to_json()}
         return str(self._send("POST", upload.complete_url, json=body).json()["batch_id"])
 
     @_understood()
@@ -230,7 +235,8 @@ class Client:
         data = answer.json()
         rejected = tuple((entry["file"], entry["reason"]["sentence"]) for entry in data["rejected_uploads"])
         tag = answer.headers.get("ETag", "").strip('"')
-        return BatchStatus(data["batch_id"], data["finished"], dict(data["counts"]), rejected, tag)
+        skipped = {str(entry["kind"]): int(entry["count"]) for entry in data["skipped"]["kinds"]}
+        return BatchStatus(data["batch_id"], data["finished"], dict(data["counts"]), rejected, tag, skipped)
 
     @_understood()
     def retry_batch(self, batch_id: str) -> int:
@@ -270,7 +276,7 @@ class Client:
 
     def export(self, batch_id: str, name: str, target: Path) -> None:
         """Save ``results.csv``, ``results.ndjson`` or ``reports.zip`` of a batch; nothing is left of half a file."""
-        part = target.with_name(f"{target.name}.part")
+        part = target.with_name(derived_name(target.name, ".part"))
         try:
             with (
                 _translated(self._http.base_url),

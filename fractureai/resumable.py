@@ -19,13 +19,26 @@ from pathlib import Path
 from typing import TypeVar
 
 from fractureai.client import BY_FILE, Arrived, Client, ServerRefused, Sorting, Upload
+from fractureai.domain.names import distinct_names
+from fractureai.domain.sizes import above_limit
 from fractureai.errors import TransientFailure
 
 _LOG = logging.getLogger(__name__)
 
+
+class NothingToSend(ServerRefused):
+    """None of the files can be sent."""
+
+    def __init__(self, refused: Sequence[tuple[str, str]]) -> None:
+        told = "; ".join(f"{name}: {why}" for name, why in refused[:_MOST_TOLD])
+        more = f"; and {len(refused) - _MOST_TOLD:,} more" if len(refused) > _MOST_TOLD else ""
+        super().__init__(f"nothing was sent: {told}{more}", HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "")
+
+
 FILES_AN_UPLOAD = 2000
 """More than these become several batches: one batch is unpacked by one worker."""
 
+_MOST_TOLD = 3
 _AT_ONCE = 4
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 10.0
@@ -126,13 +139,17 @@ class ResumableUpload:
         Raises
         ------
         ServerRefused
-            If the server refuses the upload, or every file of it.
+            If the server refuses the upload.
+        NothingToSend
+            If no file of it can be read and is taken.
         TransientFailure
             When patience is at its end; the next run goes on from there.
         """
         upload, arrived = self._resumed(patience) or self._begun(patience)
         if arrived is not None:
             receipts = self._send_missing(upload, {file.number: file for file in arrived}, patience)
+            if not receipts:
+                raise NothingToSend(self.refused)
             how = {"label": self._label, "sorting": self._sorting}
             patience.use(lambda: self._client.complete_upload(upload, receipts, **how))
         self._accepted(upload.batch_id)
@@ -162,16 +179,19 @@ class ResumableUpload:
             return None
 
     def _send_missing(self, upload: Upload, arrived: dict[int, Arrived], patience: Patience) -> list[str]:
+        sent_as = distinct_names([name for name, _ in self._files])
+
         def receipt(number: int, name: str, path: Path) -> str | None:
             there = arrived.get(number)
-            if there is None or there.size_bytes != path.stat().st_size or there.sha256 != _sha256(path):
-                try:
-                    there = patience.use(lambda: self._client.put_file(upload, number, name, path))
-                except ServerRefused as refused:
-                    if refused.status != HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-                        raise
-                    self.refused.append((name, refused.detail))
-                    self._refusing(name, refused.detail)
+            try:
+                size_bytes = path.stat().st_size
+                if there is None or there.size_bytes != size_bytes or there.sha256 != _sha256(path):
+                    there = self._put(upload, number, sent_as[number - 1], path, size_bytes, patience)
+            except _Refused as refused:
+                there = self._refuse(name, str(refused))
+            except OSError as error:
+                # One that has arrived before may have gone in the meantime.
+                there = there or self._refuse(name, (error.strerror or type(error).__name__).lower())
             if there is not None and there.file != name:
                 self.called[there.file] = name
             self._progress(1)
@@ -186,11 +206,37 @@ class ResumableUpload:
                     one.cancel()
                 raise
 
+    def _refuse(self, name: str, why: str) -> None:
+        self.refused.append((name, why))
+        self._refusing(name, why)
+
+    def _put(self, upload: Upload, number: int, name: str, path: Path, size_bytes: int, patience: Patience) -> Arrived:
+        if size_bytes > upload.max_file_bytes:
+            raise _Refused(above_limit(size_bytes, upload.max_file_bytes))
+        try:
+            return patience.use(lambda: self._client.put_file(upload, number, name, path))
+        except ServerRefused as refused:
+            if refused.status != HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+                raise
+            raise _Refused(refused.detail) from refused
+
+
+class _Refused(Exception):
+    """The server does not take this file."""
+
 
 def _name_of(client: Client, files: Files, label: str, sorting: Sorting) -> str:
     """The same for the same files, sent to the same place."""
-    sent = [[name, str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns] for name, path in files]
+    sent = [[name, str(path.resolve()), *_size_and_time(path)] for name, path in files]
     return hashlib.sha256(json.dumps([client.url, label, sorting.to_json(), sent]).encode()).hexdigest()[:32]
+
+
+def _size_and_time(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except OSError:  # told when it is to be sent
+        return 0, 0
+    return status.st_size, status.st_mtime_ns
 
 
 def _sha256(path: Path) -> str:

@@ -11,7 +11,7 @@ import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -210,14 +210,18 @@ class AccessGroup(_Group):
         return self
 
 
+_AE_TITLE = r"^[\x21-\x5b\x5d-\x7e]([\x20-\x5b\x5d-\x7e]{0,14}[\x21-\x5b\x5d-\x7e])?$"
+
+
 class DicomGroup(_Group):
     """Images from and results to DICOM peers."""
 
     peers_file: Path | None = Field(default=None, description="who may send, and where results go; docs/dicom.md")
     host: str = "127.0.0.1"
     port: int = Field(default=0, ge=0, le=65535, description="of the listener; 0: `serve` starts none")
-    ae_title: str = Field(
-        default="FRACTUREAI", pattern=r"^[\x21-\x5b\x5d-\x7e]([\x20-\x5b\x5d-\x7e]{0,14}[\x21-\x5b\x5d-\x7e])?$"
+    ae_title: str = Field(default="FRACTUREAI", pattern=_AE_TITLE)
+    called_ae_titles: tuple[Annotated[str, Field(pattern=_AE_TITLE)], ...] = Field(
+        default=(), description="what callers may call the listener; empty: anything"
     )
     quiet_s: float = Field(default=30, gt=0, description="an examination is complete so long after its last image")
     quiet_at_most_s: float = Field(default=900, gt=0, description="and so long after its first, however many come")

@@ -7,7 +7,9 @@ import json
 import tempfile
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import click
@@ -16,13 +18,16 @@ from rich.progress import track
 
 from fractureai.bootstrap import Deployment
 from fractureai.client import BY_FILE, Sorting
-from fractureai.commands.files import expand, group_option, paths_argument, safe_stem, sorting_of
+from fractureai.commands.file_tree import why
+from fractureai.commands.files import expand, group_option, paths_argument, safe_stem, say_left_out, sorting_of
 from fractureai.commands.table import exit_code, print_results
 from fractureai.domain import keys
+from fractureai.domain.contents import SKIPPED
 from fractureai.domain.ports import ObjectStore
 from fractureai.domain.reasons import Reason
 from fractureai.domain.result import StudyResult
 from fractureai.domain.study import Batch, Grouping, Study, Upload
+from fractureai.errors import RejectedInput
 from fractureai.logs import configure_logging
 from fractureai.settings import ReportsGroup, Settings, StoreSettings, load_settings
 from fractureai.stages import inline, intake
@@ -59,13 +64,13 @@ def analyze(
     if with_dicom and not out_dir:
         raise click.UsageError("--dicom needs --out: the folder the DICOM results go to")
     sorting = sorting_of(group)
-    files = expand(paths)
+    selection = expand(paths)
     configure_logging(level="ERROR")
     with tempfile.TemporaryDirectory(prefix="fractureai-") as folder:
         deployment = Deployment(settings_for_folder(Path(folder), dicom=with_dicom))
         deployment.models.check()
         try:
-            studies, refused = unpack(files, deployment, sorting)
+            studies, left_out = unpack(selection.files, deployment, sorting)
             results = []
             for study, result in _analyzed(studies, deployment, quiet=as_json):
                 if out_dir:
@@ -77,34 +82,53 @@ def analyze(
             deployment.decoder.close()
     if not as_json:
         print_results(results, Console())
-    for name, reason in refused:
-        click.echo(f"left out: {name}: {reason.sentence}", err=True)
+    skipped = Counter(reason.detail for _, reason in left_out if reason.code == SKIPPED) + Counter(selection.skipped)
+    unread = [(name, reason.sentence) for name, reason in left_out if reason.code != SKIPPED]
+    say_left_out([*selection.left_out, *unread], skipped, partial(click.echo, err=True))
     if out_dir and not as_json:
         click.echo(f"Reports and pictures are in {out_dir}/")
-    context.exit(exit_code(results) or int(not results))
+    context.exit(exit_code(results) or int(not results or bool(selection.left_out)))
 
 
 def unpack(
     files: list[tuple[str, Path]], deployment: Deployment, sorting: Sorting = BY_FILE
 ) -> tuple[list[Study], list[tuple[str, Reason]]]:
-    """Bring files into the store as one batch and make studies of it, as the intake task does."""
-    digest = hashlib.sha256(repr(files).encode()).hexdigest()
+    """Bring files into the store as one batch and make studies of it, as the intake task does.
+
+    Returns
+    -------
+    The studies, and the files left out with the reason, of which :data:`SKIPPED` is no fault.
+    """
+    digest = hashlib.sha256(repr(files).encode("utf-8", "surrogateescape")).hexdigest()
     batch_id = uuid.uuid5(_NAMESPACE, digest).hex
     uploads = []
+    left_out: list[tuple[str, Reason]] = []
     for number, (name, path) in enumerate(files, start=1):
         sink = deployment.store.sink(keys.batch_upload("local", batch_id, number))
         try:
-            with path.open("rb") as stream:
-                while chunk := stream.read(_COPY_BYTES):
-                    sink.write(chunk)
+            for chunk in _chunks(path):
+                sink.write(chunk)
             stored = sink.commit()
+        except RejectedInput as error:
+            left_out.append((name, Reason(error.code, error.detail)))
+            continue
         finally:
             sink.abort()
         uploads.append(Upload(number, name, stored.size_bytes, stored.sha256))
     grouping = Grouping(sorting.grouping)
     label = "" if grouping is Grouping.STUDY else "command line"
     batch = Batch("local", batch_id, label, time.time(), tuple(uploads), grouping, sorting.pattern)
-    return intake.unpack(batch, deployment)
+    studies, others = intake.unpack(batch, deployment)
+    return studies, left_out + others
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    try:
+        with path.open("rb") as stream:
+            while chunk := stream.read(_COPY_BYTES):
+                yield chunk
+    except OSError as error:
+        raise RejectedInput("file_unreadable", why(error)) from error
 
 
 def export(study: Study, result: StudyResult, store: ObjectStore, out_dir: Path) -> None:
@@ -120,7 +144,7 @@ def export(study: Study, result: StudyResult, store: ObjectStore, out_dir: Path)
     for name, key in wanted.items():
         if store.size_bytes(key) is not None:
             (out_dir / name).write_bytes(store.get(key))
-    (out_dir / f"{stem}.json").write_text(json.dumps(result.to_json(), ensure_ascii=False, indent=2))
+    (out_dir / f"{stem}.json").write_text(json.dumps(result.to_json(), ensure_ascii=False, indent=2), encoding="utf-8")
 
 
 def _analyzed(studies: list[Study], deployment: Deployment, *, quiet: bool) -> Iterator[tuple[Study, StudyResult]]:

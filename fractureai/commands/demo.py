@@ -6,7 +6,9 @@ import contextlib
 import socket
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import click
 from rich.console import Console
 
 from fractureai.client import Client
-from fractureai.commands.files import expand, safe_stem
+from fractureai.commands.files import Selection, expand, safe_stem, say_left_out
 from fractureai.commands.serve import settings_for
 from fractureai.commands.submit import follow, outcome_of, send
 from fractureai.commands.table import print_results
@@ -43,19 +45,21 @@ def demo(context: click.Context, images: Path | None, out_dir: Path, data_dir: P
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="fractureai-demo-") as scratch:
         folder = images or _draw(Path(scratch) / "phantoms", console)
-        files = expand([folder]) if images else [(path.name, path) for path in sorted(folder.iterdir())]
+        chosen = expand([folder]) if images else Selection([(path.name, path) for path in sorted(folder.iterdir())])
         settings = settings_for(data_dir or Path(scratch) / "data", "127.0.0.1", _free_port())
         console.print("Starting Redis, workers and web…")
         with embedded_service(settings, scratch=[Path(scratch)]) as service, Client(service.url) as client:
-            console.print(f"The service is at {service.url}; sending {len(files)} files")
-            batches = send(client, files, "demo", console)
+            console.print(f"The service is at {service.url}; sending {len(chosen.files)} files")
+            batches, unsent = send(client, chosen.files, "demo", console)
             follow(client, batches, console, check=service.check)
-            results, refused = outcome_of(client, batches)
+            results, refused, skipped = outcome_of(client, batches)
             _download(client, results, out_dir)
         _check(results, refused)
     print_results(results, console)
-    for name, sentence in refused:
-        console.print(f"left out: {name}: {sentence}", style="dim", markup=False)
+    left_out = [*chosen.left_out, *unsent, *refused]
+    say_left_out(
+        left_out, Counter(skipped) + Counter(chosen.skipped), partial(console.print, style="dim", markup=False)
+    )
     console.print(f"Reports (PDF) and overlays are in [bold]{out_dir.resolve()}[/bold]")
     console.print(f"{len(results)} studies in {time.monotonic() - began:.0f} s, start and stop of the service included")
     context.exit(0)

@@ -1,15 +1,19 @@
-"""Which files the user means."""
+"""Which files the user means, and what is said of those that are not read."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
 
 from fractureai.client import Sorting
+from fractureai.commands.file_tree import content_of, walk, why
+from fractureai.domain.contents import FoundContent, count_kinds, skipped_kinds, skipped_sentence
 from fractureai.domain.name_pattern import NamePattern
+from fractureai.domain.names import distinct_names, safe_name
 from fractureai.domain.study import Grouping
 
 
@@ -18,26 +22,84 @@ def safe_stem(label: str, study_id: str) -> str:
     return f"{re.sub(r'[^a-zA-Z0-9_.-]+', '_', label).strip('._')[:80] or 'study'}-{study_id[:8]}"
 
 
-def expand(paths: Iterable[Path]) -> list[tuple[str, Path]]:
-    """List files and, for folders, every file below, hidden ones left out.
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The files a user means.
 
-    Returns
-    -------
-    ``(name, path)`` in a stable order; the name of a file in a folder is relative to the folder's parent.
+    Attributes
+    ----------
+    files:
+        Names for people, and paths; in a stable order. The name of a file in a folder begins with the folder's.
+    skipped:
+        What of folders is no image, counted by kind.
+    left_out:
+        What cannot be read, and why.
+    """
+
+    files: list[tuple[str, Path]] = field(default_factory=list)
+    skipped: dict[str, int] = field(default_factory=dict)
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+
+
+def expand(paths: Iterable[Path]) -> Selection:
+    """Look for files and, in folders, for every file below that may be an image; hidden ones do not count.
+
+    A file that is named itself is always among them, whatever it is.
     """
     found: list[tuple[str, Path]] = []
+    kinds: list[str] = []
+    left_out: list[tuple[str, str]] = []
     for path in paths:
         if path.is_dir():
-            below = sorted(item for item in path.rglob("*") if item.is_file())
-            visible = [item for item in below if not any(part.startswith(".") for part in item.relative_to(path).parts)]
-            found += [(item.relative_to(path.parent).as_posix(), item) for item in visible]
+            images, others, unreadable = _of_folder(path)
+            found += images
+            kinds += others
+            left_out += unreadable
         elif path.is_file():
             found.append((path.name, path))
         else:
-            raise click.BadParameter(f"there is no file or folder {path}")
+            raise click.BadParameter(f"there is no file or folder {safe_name(str(path))}")
+    skipped = count_kinds(kinds)
     if not found:
-        raise click.BadParameter("there is nothing to read: the folder is empty")
-    return found
+        raise click.BadParameter(f"there is nothing to read: {_nothing(skipped, left_out)}")
+    names = distinct_names([name for name, _ in found])
+    return Selection(list(zip(names, (path for _, path in found), strict=True)), skipped, left_out)
+
+
+def say_left_out(left_out: Iterable[tuple[str, str]], skipped: Mapping[str, int], say: Callable[[str], object]) -> None:
+    """Tell what was not read: a line each for what could not be, one line for all that is no image."""
+    for name, sentence in left_out:
+        say(f"left out: {name}: {sentence}")
+    if skipped:
+        say(f"skipped: {skipped_sentence(skipped.items())}")
+
+
+def _of_folder(folder: Path) -> tuple[list[tuple[str, Path]], list[str], list[tuple[str, str]]]:
+    """Files that may be images, kinds of the others, and what cannot be read."""
+    tree = walk(folder)
+    left_out = [(safe_name(_below(folder, path)), why(error)) for path, error in tree.errors]
+    found: list[tuple[str, Path, FoundContent]] = []
+    for path in tree.files:
+        if any(part.startswith(".") for part in path.relative_to(folder).parts):
+            continue
+        name = _below(folder, path)
+        try:
+            found.append((name, path, content_of(path, name)))
+        except OSError as error:
+            left_out.append((safe_name(name), why(error)))
+    kinds = skipped_kinds([(name, content) for name, _, content in found])
+    images = [(name, path) for (name, path, _), kind in zip(found, kinds, strict=True) if not kind]
+    return images, [kind for kind in kinds if kind], left_out
+
+
+def _below(folder: Path, path: Path) -> str:
+    return path.relative_to(folder.parent).as_posix()
+
+
+def _nothing(skipped: Mapping[str, int], left_out: Sequence[tuple[str, str]]) -> str:
+    parts = [skipped_sentence(skipped.items())] if skipped else []
+    parts += [f"{name}: {reason}" for name, reason in left_out[:3]]
+    return "; ".join(parts) or "the folder is empty"
 
 
 def sorting_of(text: str) -> Sorting:

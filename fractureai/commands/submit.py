@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,10 +17,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from fractureai.client import BY_FILE, LONGEST_WAIT_S, Client, Sorting
-from fractureai.commands.files import expand, group_option, paths_argument, sorting_of
+from fractureai.client import BY_FILE, LONGEST_WAIT_S, Client, ServerRefused, Sorting
+from fractureai.commands.files import expand, group_option, paths_argument, say_left_out, sorting_of
 from fractureai.commands.table import exit_code, print_results
-from fractureai.resumable import FILES_AN_UPLOAD, Patience, ResumableUpload
+from fractureai.resumable import FILES_AN_UPLOAD, NothingToSend, Patience, ResumableUpload
 from fractureai.settings import API_KEY_VARIABLE, LOOPBACK_HOSTS
 
 _LEAST_PAUSE_S = 0.2
@@ -55,27 +57,29 @@ def submit(
     A line that breaks is waited for. After an interruption the same command goes on where it stopped, for a day.
 
     Without --wait it prints where to look and returns as soon as the service has taken responsibility. Exit code 0:
-    accepted (with --wait: every study was read). 1: some studies were rejected or failed. 4: the service is away.
+    accepted (with --wait: every study was read). 1: some files could not be sent, or studies were rejected or failed.
+    4: the service is away.
     """
     sorting = sorting_of(group)
-    files = expand(paths)
+    selection = expand(paths)
     console = Console(stderr=as_json)
     with Client(url, key=api_key(key_file, url)) as client:
-        batches = send(client, files, label, console, patience_s, sorting)
+        batches, unsent = send(client, selection.files, label, console, patience_s, sorting)
+        say_left_out([*selection.left_out, *unsent], selection.skipped, partial(click.echo, err=True))
+        is_incomplete = bool(selection.left_out or unsent)
         if not wait:
             for batch_id in batches:
                 click.echo(f"{url.rstrip('/')}/batches/{batch_id}")
-            return
+            context.exit(int(is_incomplete))
         follow(client, batches, console, patience_s)
-        results, refused = outcome_of(client, batches)
+        results, refused, skipped = outcome_of(client, batches)
     if as_json:
         for result in results:
             click.echo(json.dumps(result, ensure_ascii=False))
     else:
         print_results(results, console)
-    for name, sentence in refused:
-        click.echo(f"left out: {name}: {sentence}", err=True)
-    context.exit(exit_code(results))
+    say_left_out(refused, skipped, partial(click.echo, err=True))
+    context.exit(exit_code(results) or int(is_incomplete))
 
 
 def api_key(key_file: Path | None, url: str) -> str | None:
@@ -97,9 +101,21 @@ def send(
     console: Console,
     patience_s: float = 60.0,
     sorting: Sorting = BY_FILE,
-) -> list[str]:
-    """Send files, many as several batches; returns the batches' ids."""
-    batches = []
+) -> tuple[list[str], list[tuple[str, str]]]:
+    """Send files, many as several batches.
+
+    Returns
+    -------
+    The batches' ids, and the files that were not sent with the reason.
+
+    Raises
+    ------
+    ServerRefused
+        If nothing at all was sent.
+    """
+    batches: list[str] = []
+    unsent: list[tuple[str, str]] = []
+    nothing: ServerRefused | None = None
     with _progress(console) as progress:
         task = progress.add_task("Sending", total=len(files))
         patience = Patience(patience_s, lambda failure: progress.console.print(f"[dim]waiting: {escape(str(failure))}"))
@@ -108,10 +124,14 @@ def send(
             upload = ResumableUpload(
                 client, part, label=label, sorting=sorting, progress=lambda count: progress.advance(task, count)
             )
-            batches.append(upload.send(patience))
-            for name, sentence in upload.refused:
-                progress.console.print(f"left out: {escape(name)}: {escape(sentence)}")
-    return batches
+            try:
+                batches.append(upload.send(patience))
+            except NothingToSend as refusal:
+                nothing = refusal
+            unsent += upload.refused
+    if nothing is not None and not batches:
+        raise nothing
+    return batches, unsent
 
 
 def follow(
@@ -143,11 +163,19 @@ def follow(
             time.sleep(max(0.0, _LEAST_PAUSE_S - (time.monotonic() - asked)))
 
 
-def outcome_of(client: Client, batches: list[str]) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
-    """What became of finished batches: results as in ``result.json``, and the files left out with the sentence why."""
+def outcome_of(
+    client: Client, batches: list[str]
+) -> tuple[list[dict[str, Any]], list[tuple[str, str]], dict[str, int]]:
+    """What became of finished batches: results as in ``result.json``, files left out with the sentence why, and what
+    was skipped, by kind.
+    """
     results = [result for batch_id in batches for result in results_of(client, batch_id)]
-    refused = [entry for batch_id in batches for entry in client.batch(batch_id).rejected_uploads]
-    return results, refused
+    states = [client.batch(batch_id) for batch_id in batches]
+    refused = [entry for state in states for entry in state.rejected_uploads]
+    skipped: Counter[str] = Counter()
+    for state in states:
+        skipped.update(state.skipped)
+    return results, refused, skipped
 
 
 def results_of(client: Client, batch_id: str) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from fractureai.commands.files import group_option, sorting_of
 from fractureai.commands.submit import api_key
 from fractureai.commands.watch_folder import Inbox
 from fractureai.commands.watch_work import Watch
+from fractureai.domain.names import safe_name
 from fractureai.errors import TransientFailure
 
 _MOST_PAUSE_S = 60.0
@@ -58,8 +59,8 @@ def watch(
 
     Exit code 0: stopped by you, or with --once: all done. 4: with --once: the service is away.
     """
-    inbox, sorting = Inbox(folder.resolve(), settle_s), sorting_of(group)
-    click.echo(f"Watching {folder}; Ctrl-C stops it.")
+    inbox, sorting = Inbox(folder.resolve(), settle_s, _tell), sorting_of(group)
+    click.echo(f"Watching {safe_name(str(folder))}; Ctrl-C stops it.")
     if out_dir is not None:
         from fractureai.commands.watch_here import WatchHere
 

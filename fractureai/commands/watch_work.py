@@ -11,14 +11,17 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from fractureai.client import BatchStatus, Client, ServerRefused, Sorting
-from fractureai.commands.watch_folder import MEMORY, Entry, Inbox, read_memory, sha256_of, write_whole
+from fractureai.commands.watch_folder import MEMORY, Entry, Inbox, read_memory, sha256_of, write_memory
+from fractureai.domain.contents import skipped_sentence
+from fractureai.domain.names import safe_name
 from fractureai.domain.reasons import REASONS
-from fractureai.resumable import FILES_AN_UPLOAD, Patience, ResumableUpload
+from fractureai.resumable import FILES_AN_UPLOAD, NothingToSend, Patience, ResumableUpload
 
 _REMEMBERED = 200_000
 
@@ -67,17 +70,19 @@ class Watch:
             self._settle(path)
         entries, unsettled = self.inbox.complete(now_s, taken=self._taken())
         entries = self._together(entries, unsettled=unsettled, now_s=now_s)
+        for entry in entries:
+            self.inbox.set_aside(entry)
         names = [name for entry in entries for name in entry.files if not self._known(name)]
         for start in range(0, len(names), FILES_AN_UPLOAD):
             work = {"name": uuid.uuid4().hex, "files": names[start : start + FILES_AN_UPLOAD], "refused": {}}
-            self._write(self._sending, work)
+            write_memory(self._sending, work)
             self._send(work)
         return unsettled or bool(entries) or bool(self._open())
 
     def _together(self, entries: list[Entry], *, unsettled: bool, now_s: float) -> list[Entry]:
         """Views of one study may lie side by side as loose files: these go together, when all of them are complete."""
-        folders = [entry for entry in entries if entry.files != (entry.name,)]
-        loose = [entry for entry in entries if entry.files == (entry.name,)]
+        folders = [entry for entry in entries if entry.is_folder]
+        loose = [entry for entry in entries if not entry.is_folder]
         if not loose:
             self._waiting_since_s = None
             return folders
@@ -102,27 +107,26 @@ class Watch:
                 refusing=lambda name, why: self._refusing(work, name, why),
             )
             self.tell(f"sending {len(there)} files")
-            try:
+            with suppress(NothingToSend):  # each of them has been noted as refused
                 upload.send(Patience(0.0))
-            except ServerRefused as refused:
-                if len(work["refused"]) < len(there):
-                    raise
-                self.tell(f"nothing of it is taken: {refused.detail}")
         self._reject_refused(work)
         self._sending.unlink(missing_ok=True)
 
     def _refusing(self, work: dict[str, Any], name: str, why: str) -> None:
         work["refused"][name] = why
-        self._write(self._sending, work)
+        write_memory(self._sending, work)
 
     def _reject_refused(self, work: dict[str, Any]) -> None:
         for name, why in work["refused"].items():
-            self.inbox.reject(name, why)
-            self.tell(f"rejected {name}: {why}")
+            self._reject(name, why)
+
+    def _reject(self, name: str, why: str) -> None:
+        self.inbox.reject(name, why)
+        self.tell(f"rejected {safe_name(name)}: {why}")
 
     def _accepted(self, batch_id: str, work: dict[str, Any], called: dict[str, str]) -> None:
         files = [name for name in work["files"] if name not in work["refused"]]
-        self._write(
+        write_memory(
             self._memory / "open" / f"{batch_id}.json", {"sent_as": work["name"], "files": files, "called": called}
         )
         self.tell(f"accepted: {self.client.url}/batches/{batch_id}")
@@ -157,8 +161,7 @@ class Watch:
         reasons = self._reasons(batch_id, status, work["files"], work.get("called", {}))
         for name in work["files"]:
             if name in reasons:
-                self.inbox.reject(name, reasons[name])
-                self.tell(f"rejected {name}: {reasons[name]}")
+                self._reject(name, reasons[name])
             else:
                 self._sent.add(self.inbox.root / name, batch_id)
                 self.inbox.finish(name)
@@ -178,7 +181,9 @@ class Watch:
             if name in known:
                 reasons[name] = sentence
             else:
-                self.tell(f"left out: {name}: {sentence}")
+                self.tell(f"left out: {safe_name(name)}: {sentence}")
+        if status.skipped:
+            self.tell(f"skipped: {skipped_sentence(status.skipped.items())}")
         by_name: dict[str, list[str]] = {}
         stored = {original: name for name, original in called.items()}
         exactly = {stored.get(name, name): name for name in files}
@@ -202,12 +207,8 @@ class Watch:
             return False
         self.inbox.finish(name)
         self.inbox.clear(name.split("/", 1)[0])
-        self.tell(f"known: {name} went with batch {batch_id}")
+        self.tell(f"known: {safe_name(name)} went with batch {batch_id}")
         return True
-
-    @staticmethod
-    def _write(path: Path, data: dict[str, Any]) -> None:
-        write_whole(path, json.dumps(data, ensure_ascii=False).encode())
 
 
 class _Sent:

@@ -14,7 +14,8 @@ from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_messages import C_STORE_RQ, DIMSEMessage
 from pynetdicom.pdu_primitives import P_DATA
 
-from fractureai.dicom.headers import HEAD_BYTES
+from fractureai.dicom.headers import Head
+from fractureai.domain.identity import InstanceIdentity
 from fractureai.domain.ports import Sink
 from fractureai.errors import TransientFailure
 
@@ -34,17 +35,17 @@ class IncomingDataset(BytesIO):
     Attributes
     ----------
     head:
-        The first bytes of the data set, without what stands before it in a file.
+        Tells where the data set belongs.
     failure:
         Why the store did not take it.
     too_large:
         Whether it is more than the limit.
     """
 
-    def __init__(self, sink: Sink, before: bytes, limit_bytes: int) -> None:
+    def __init__(self, sink: Sink, before: bytes, limit_bytes: int, head: Head[InstanceIdentity]) -> None:
         super().__init__()
         self.sink = sink
-        self.head = bytearray()
+        self.head = head
         self.size_bytes = 0
         self.failure: TransientFailure | None = None
         self._limit_bytes = limit_bytes
@@ -59,8 +60,7 @@ class IncomingDataset(BytesIO):
         self.size_bytes += len(data)
         if self.size_bytes > _PATIENCE * self._limit_bytes:
             raise ValueError("the data set has no end")
-        if len(self.head) < HEAD_BYTES:
-            self.head += data[: HEAD_BYTES - len(self.head)]
+        self.head.write(bytes(data))
         if self.too_large:
             self.sink.abort()
         else:

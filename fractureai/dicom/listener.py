@@ -23,7 +23,7 @@ from pynetdicom.dsutils import create_file_meta, encode_file_meta
 from pynetdicom.events import Event
 
 from fractureai.dicom.classes import STORAGE_CLASSES, contexts
-from fractureai.dicom.headers import NotUnderstood, belonging
+from fractureai.dicom.headers import Head, NotUnderstood, belonging
 from fractureai.dicom.incoming import IncomingDataset, StreamingProvider
 from fractureai.dicom.peers import Peers
 from fractureai.dicom.recording import Recorder
@@ -56,6 +56,8 @@ class ListenerSettings:
 
     Attributes
     ----------
+    called_ae_titles:
+        What callers may call the listener; empty: anything.
     site:
         Of every caller, if the peers file lists none.
     ca_file:
@@ -65,6 +67,7 @@ class ListenerSettings:
     host: str = "127.0.0.1"
     port: int = 11112
     ae_title: str = "FRACTUREAI"
+    called_ae_titles: frozenset[str] = frozenset()
     site: str = "local"
     peers: Peers = field(default_factory=Peers)
     quiet: Quiet = field(default_factory=Quiet)
@@ -144,6 +147,12 @@ class Listener:
         requestor = event.assoc.requestor
         # Of the request itself: pynetdicom copies it into the requestor only when it negotiates.
         caller, address = str(requestor.primitive.calling_ae_title).strip(), requestor.address
+        called = str(requestor.primitive.called_ae_title).strip()
+        if self._settings.called_ae_titles and called not in self._settings.called_ae_titles:
+            _LOG.warning("refused %s, which calls another AE title", address)
+            self._recorder.refused(caller, address, "a DICOM caller of another AE title")
+            _reject(event.assoc, 0x01, 0x01, 0x07)  # permanently: called AE title not recognised
+            return
         site = self._settings.peers.site_of(caller, address, default=self._settings.site)
         if site is None:
             _LOG.warning("refused an unknown caller from %s", address)
@@ -186,7 +195,8 @@ class Listener:
             sink, away = _NoSink(), failure
         else:
             away = None
-        incoming = IncomingDataset(sink, _PREAMBLE + encode_file_meta(meta), self._settings.max_instance_bytes)
+        head = Head(lambda stream, is_whole: belonging(stream, syntax, is_whole=is_whole))
+        incoming = IncomingDataset(sink, _PREAMBLE + encode_file_meta(meta), self._settings.max_instance_bytes, head)
         incoming.failure = incoming.failure or away
         incoming.arrival_id, incoming.received_at_s = arrival_id, received_at_s
         return incoming
@@ -218,7 +228,7 @@ class Listener:
         if incoming.failure is not None:
             raise incoming.failure
         try:
-            found = belonging(bytes(incoming.head), event.context.transfer_syntax)
+            found = incoming.head.identify()
         except NotUnderstood as error:
             return CANNOT_UNDERSTAND, str(error)
         if found.sop_class_uid != sop_class or found.sop_instance_uid != uid_text(request.AffectedSOPInstanceUID):

@@ -34,8 +34,8 @@ class Recorder:
             event = AuditEvent.by(who, Act.INTAKE, at_s=self.clock(), address=address, **subject)
             self.ledger.note(event, durable=False)
 
-    def refused(self, caller: str, address: str) -> None:
-        """Somebody unknown called; they are refused whether or not it can be written."""
+    def refused(self, caller: str, address: str, why: str = "an unknown DICOM caller") -> None:
+        """A caller was turned away, whether or not that can be written."""
         if self._is_new(("refused", address)):
             event = AuditEvent(
                 site=self.site,
@@ -46,7 +46,7 @@ class Recorder:
                 who_name="",
                 address=address,
                 outcome=Outcome.REFUSED,
-                detail="an unknown DICOM caller",
+                detail=why,
             )
             with contextlib.suppress(TransientFailure):
                 self.ledger.note(event, durable=False)

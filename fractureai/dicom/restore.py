@@ -41,14 +41,14 @@ def restore_arrivals(store: ObjectStore, ledger: Ledger, quiet: Quiet) -> int:
 
 
 def _arrival(store: ObjectStore, key: str, site: str, received_at_s: float, arrival_id: str) -> Arrival | None:
-    digest, size_bytes, head = hashlib.sha256(), 0, b""
+    digest, size_bytes, head = hashlib.sha256(), 0, Part10Reader().head()
     try:
         with store.open(key) as stream:
             while chunk := stream.read(_CHUNK_BYTES):
                 digest.update(chunk)
                 size_bytes += len(chunk)
-                head = head or chunk
-        identity = Part10Reader().identify(head)
+                head.write(chunk)
+        identity = head.identify()
     except (KeyError, RejectedInput):
         _LOG.warning("%s is gone or cannot be read", keys.arrival(site, arrival_id, received_at_s))
         return None

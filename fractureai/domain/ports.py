@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fractureai.domain.card import ModelCard
+from fractureai.domain.contents import Content, FoundContent
 from fractureai.domain.dicom_objects import DicomKind, DicomObject
 from fractureai.domain.identity import InstanceIdentity
 from fractureai.domain.ledger import Ledger as Ledger
@@ -98,15 +99,21 @@ class Decoder(Protocol):
         """End the decoding child."""
 
 
-class InstanceReader(Protocol):
-    """Tells which instance a DICOM file is by its first bytes, whose number is bounded."""
+class InstanceHead(Protocol):
+    """The beginning of a DICOM file on its way; of the rest nothing is kept."""
 
-    @property
-    def head_bytes(self) -> int:
-        """How many of them are looked at."""
+    def write(self, chunk: bytes, /) -> None:
+        """Take a chunk."""
 
-    def identify(self, head: bytes) -> InstanceIdentity:
+    def identify(self) -> InstanceIdentity:
         """Raises ``RejectedInput`` if it is no such file, or does not say where it belongs."""
+
+
+class InstanceReader(Protocol):
+    """Tells which instance a DICOM file is by as few of its first bytes as that takes."""
+
+    def head(self) -> InstanceHead:
+        """For one file."""
 
     def takes(self, sop_class_uid: str) -> bool:
         """Whether objects of this class are radiographs."""
@@ -131,10 +138,11 @@ class Deidentifier(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One member of an archive: its name for people, and how to read it."""
+    """One member of an archive: its name for people, how to read it, and what it holds."""
 
     name: str
     number: int
+    content: Content = Content.UNKNOWN
 
 
 class ArchiveReader(Protocol):
@@ -143,8 +151,11 @@ class ArchiveReader(Protocol):
     def is_archive(self, path: Path) -> bool:
         """By content."""
 
+    def content_of(self, path: Path, name: str) -> FoundContent:
+        """What a file that came with others is, by its first bytes and its name."""
+
     def members(self, path: Path) -> tuple[list[Member], list[tuple[str, Reason]]]:
-        """What to read, in order, and what was skipped and why. Raises ``RejectedInput``."""
+        """What to read, in order, and what is left out and why. Raises ``RejectedInput``."""
 
     def extract(self, path: Path, member: Member, sink: Sink) -> None:
         """Stream one member, within the limits. Raises ``RejectedInput``."""

@@ -58,10 +58,10 @@ class Pseudonyms:
         return -1 - int.from_bytes(self._mac("days", site, patient_key(patient))[:8]) % _MOST_DAYS
 
     def file_name(self, site: str, name: str) -> str:
-        """The path with each part replaced, so that what lay in one folder still does."""
+        """The path with each part replaced, so that what was in one folder still is; the index of a disc stays one."""
         *folders, last = PurePosixPath(name).parts or ("",)
         ending = PurePosixPath(last).suffix.lower()
-        kept = ending if ending in _ENDINGS else ""
+        kept = last if last.upper() == "DICOMDIR" else ending if ending in _ENDINGS else ""
         stem = last[: len(last) - len(kept)]
         parts = [self._short("", "name", site, part)[:8].lower() for part in (*folders, stem)]
         return "/".join(parts) + kept

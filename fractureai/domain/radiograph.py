@@ -13,7 +13,8 @@ import numpy.typing as npt
 class Header:
     """What the file says about itself. Every field is text as found, trimmed; empty where the file is silent.
 
-    Names are DICOM keywords in snake case. Only DICOM files fill more than ``media_type``. This is patient data: it
+    Names are DICOM keywords in snake case, but for ``text_note``: the code of a reason, where text is not certain to be
+    what was meant. Only DICOM files fill more than ``media_type``. This is patient data: it
     goes into artifacts and reports, never into logs, messages or error texts.
     """
 
@@ -49,6 +50,7 @@ class Header:
     acquisition_number: str = ""
     acquisition_date: str = ""
     acquisition_time: str = ""
+    text_note: str = ""
 
     def to_json(self) -> dict[str, str]:
         """All fields."""

@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 _TABLE: dict[str, str] = {
     # The file itself.
+    "file_unreadable": "The file could not be opened. Check that it is there and that you may read it.",
     "empty_file": "The file is empty. Send it again; the transfer may have been cut off.",
     "unknown_type": "This is not a DICOM, PNG, JPEG, TIFF or WebP image. Export the radiograph as one of these.",
     "damaged": "The file is damaged or incomplete and cannot be read. Export and send it again.",
@@ -37,7 +38,8 @@ _TABLE: dict[str, str] = {
     "archive_too_many": "The archive has more members than this service accepts. Split it.",
     "archive_too_large": "The archive unpacks to more than this service accepts. Split it.",
     "archive_nested": "An archive inside an archive is not opened. Unpack the inner one and send its files.",
-    "archive_member_skipped": "This archive member is not an image and was skipped.",
+    "archive_member_skipped": "This archive member was not read. Pack plain files, not too many folders deep.",
+    "not_an_image": "This is not an image and was skipped.",
     "duplicate_file": "The same file is in this batch already. It is read once.",
     "no_images": "There was nothing to read: not one image among what was sent.",
     "too_many_files": "There are more files in one request than this service accepts. Send several requests.",
@@ -63,6 +65,10 @@ _TABLE: dict[str, str] = {
     "image_superseded": "A later file with the same SOP Instance UID was assessed instead of this one.",
     "raw_image": "This is the unprocessed image of an exposure (FOR PROCESSING). Its processed image was assessed "
     "instead.",
+    # What is said beside an assessment.
+    "text_guessed": "The DICOM header's text is not in the character set it names. Check the patient's name.",
+    "text_undecoded": "Part of the DICOM header's text could not be decoded and is shown as \ufffd. Check the name "
+    "of the patient, and the character set that the sending device names.",
     # Why there are no DICOM results.
     "no_dicom_source": "The images did not come as DICOM of a study, so no results can be filed into one. Use the PDF.",
     "dicom_conflict": "The DICOM files are of different DICOM studies, so no results are filed into either.",
@@ -106,6 +112,8 @@ AMBIGUOUS_UIDS = frozenset({"sop_instance_uid_shared", "sop_instance_uid_elsewhe
 
 CONFLICTS = WARNINGS | AMBIGUOUS_UIDS | {"accession_conflict"}
 """What is written into the audit."""
+TEXT_NOTES = frozenset({"text_guessed", "text_undecoded"})
+"""What a header's text may carry; no word on the picture."""
 
 OUTAGES = frozenset({"store_unavailable", "store_full", "ledger_unavailable", "queue_unavailable"})
 """What is away and comes back: no fault of a study that met it, however often."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 
 from fractureai.domain.reasons import Reason
@@ -131,7 +131,13 @@ class BatchRow:
     """A batch with the counts of its studies by state.
 
     ``state`` is ``open`` until the uploads were made into studies, ``failed`` if that could not be done; ``rejected``
-    uploads (junk, damaged archives) are listed with their reasons.
+    uploads (damaged archives, duplicates) are listed with their reasons. Every file that came is an image of a study,
+    rejected, or skipped.
+
+    Attributes
+    ----------
+    skipped:
+        Files that came along in a folder or an archive and are no images, counted by kind.
     """
 
     site: str
@@ -143,6 +149,7 @@ class BatchRow:
     counts: dict[WorkState, int]
     rejected_uploads: tuple[tuple[str, Reason], ...]
     reasons: tuple[Reason, ...] = ()
+    skipped: dict[str, int] = field(default_factory=dict)
 
     @property
     def finished(self) -> bool:

@@ -19,6 +19,7 @@ import numpy as np
 
 from fractureai.domain.identity import InstanceIdentity
 from fractureai.domain.radiograph import Header, Radiograph
+from fractureai.domain.sizes import above_limit
 from fractureai.errors import RejectedInput
 from fractureai.imaging import media
 from fractureai.imaging.limits import DecodeLimits
@@ -106,7 +107,7 @@ class ChildDecoder:
         if size_bytes == 0:
             raise RejectedInput("empty_file")
         if size_bytes > self.limits.max_bytes:
-            raise RejectedInput("too_many_bytes", f"{size_bytes} bytes")
+            raise RejectedInput("too_many_bytes", above_limit(size_bytes, self.limits.max_bytes))
 
     def _ask(self, op: str, path: Path) -> tuple[dict[str, Any], np.ndarray[Any, Any] | None]:
         request = {"op": op, "path": str(path.absolute())}

@@ -13,6 +13,7 @@ from typing import Any
 from fractureai.domain.identity import birth_digits, name_words
 from fractureai.domain.ports import PseudonymBook
 from fractureai.domain.pseudonyms import Pseudonyms
+from fractureai.domain.sizes import above_limit
 from fractureai.errors import RejectedInput, TransientFailure
 from fractureai.imaging.limits import DecodeLimits
 from fractureai.imaging.process import NONSENSE, Child, ChildDied, ChildTimedOut, raise_refusal
@@ -48,7 +49,7 @@ class ChildDeidentifier:
             with self._sense():
                 size_bytes = int(made["size"])
             if size_bytes > self._limits.max_bytes + (1 << 20):
-                raise RejectedInput("too_many_bytes", f"{size_bytes} bytes")
+                raise RejectedInput("too_many_bytes", above_limit(size_bytes, self._limits.max_bytes))
             at = 0
             while at < size_bytes:
                 piece = self._piece(at)

@@ -11,6 +11,7 @@ from dataclasses import replace
 import pydicom
 from pydicom import config
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import generate_fragments
 from pydicom.filereader import read_dataset
 from pydicom.uid import (
     UID,
@@ -18,10 +19,12 @@ from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    UID_dictionary,
 )
 
 from fractureai.domain.identity import InstanceIdentity
 from fractureai.domain.radiograph import Radiograph
+from fractureai.domain.sizes import binary_size
 from fractureai.errors import RejectedInput
 from fractureai.imaging.body_part import body_part_examined
 from fractureai.imaging.dicom_context import read_context
@@ -43,6 +46,7 @@ _ENCODINGS = {
     (False, False): ExplicitVRBigEndian,
 }
 _SEQUENCE_DELIMITER = b"\xfe\xff\xdd\xe0\0\0\0\0"
+_ENCAPSULATED_UNCOMPRESSED = "1.2.840.10008.1.2.1.98"
 
 
 def read_dicom(data: bytes, limits: DecodeLimits) -> Radiograph:
@@ -72,6 +76,8 @@ def read_dicom(data: bytes, limits: DecodeLimits) -> Radiograph:
     except NotImplementedError as error:
         raise RejectedInput("unsupported_encoding", UID(syntax).name if syntax else "") from error
     except Exception as error:  # pydicom and its plug-ins raise any built-in type on hostile bytes; all mean the same.
+        if syntax.startswith("1.2.840.10008.") and syntax not in UID_dictionary:
+            raise RejectedInput("unsupported_encoding", clean(syntax)) from error
         raise RejectedInput("damaged", "the DICOM pixel data cannot be decoded") from error
 
 
@@ -109,6 +115,8 @@ def parse(data: bytes, limits: DecodeLimits, only: list[str] | None = None) -> t
             raise RejectedInput("damaged", "the DICOM elements cannot be parsed") from error
     if not dataset:
         raise RejectedInput("damaged", "the DICOM file holds no elements")
+    if syntax == _ENCAPSULATED_UNCOMPRESSED and "PixelData" in dataset:
+        _unwrap(dataset)
     if not syntax and dataset.original_encoding in _ENCODINGS:
         dataset.file_meta.TransferSyntaxUID = _ENCODINGS[dataset.original_encoding]
     return dataset, syntax
@@ -126,6 +134,18 @@ def _read(data: bytes, only: list[str] | None) -> Dataset:
     return dataset
 
 
+def _unwrap(dataset: Dataset) -> None:
+    """Take native pixels out of their fragments (PS3.5 section A.4.11)."""
+    try:
+        fragments = list(generate_fragments(dataset.PixelData))
+    except Exception as error:  # pydicom raises many kinds on damaged bytes
+        raise RejectedInput("damaged", "the fragments of the pixel data cannot be told apart") from error
+    # The first item is the offset table.
+    dataset.PixelData = b"".join(fragments[1:])
+    dataset["PixelData"].is_undefined_length = False
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+
+
 def _file_meta(data: bytes) -> tuple[FileMetaDataset, int]:
     """File meta information, and where it ends. Raises ``ValueError`` for sequences in it: there are none."""
     stream = io.BytesIO(data)
@@ -141,7 +161,7 @@ def _inflated(packed: bytes, max_bytes: int) -> Dataset:
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     body = inflater.decompress(packed, max_bytes)
     if inflater.unconsumed_tail:
-        raise RejectedInput("too_many_bytes", f"inflates to more than {max_bytes} bytes")
+        raise RejectedInput("too_many_bytes", f"inflates to more than {binary_size(max_bytes)}")
     if not inflater.eof:
         raise RejectedInput("damaged", "the deflated DICOM data end early")
     dataset = read_dataset(io.BytesIO(body), False, True)

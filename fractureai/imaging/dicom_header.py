@@ -10,10 +10,11 @@ from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
-from pydicom.valuerep import PersonName
 
 from fractureai.domain.radiograph import Header
 from fractureai.imaging import media
+from fractureai.imaging.character_sets import Trust
+from fractureai.imaging.dicom_text import TEXT_VRS, HeaderText
 from fractureai.imaging.geometry import pixel_aspect
 from fractureai.imaging.text import clean
 
@@ -47,6 +48,9 @@ _KEYWORDS: dict[str, str] = {
     "acquisition_time": "AcquisitionTime",
 }
 
+# What is said of text whose character set is not the declared one: codes of reasons.
+_NOTES = {Trust.GUESSED: "text_guessed", Trust.UNDECODED: "text_undecoded"}
+
 # On the plane of the detector or, last, of the digitised film; only the first is calibrated.
 _SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 
@@ -65,12 +69,14 @@ def element(dataset: Dataset, keyword: str) -> Any:
 
 def read_header(dataset: Dataset, transfer_syntax_uid: str) -> Header:
     """Fill a :class:`Header`; what is missing or unreadable is empty."""
-    found = {name: _text(element(dataset, keyword)) for name, keyword in _KEYWORDS.items()}
+    text = HeaderText(dataset)
+    found = {name: _value(dataset, keyword, text) for name, keyword in _KEYWORDS.items()}
     laterality = _text(element(dataset, "ImageLaterality")) or _text(element(dataset, "Laterality"))
     return Header(
         media.DICOM,
         transfer_syntax_uid=clean(transfer_syntax_uid),
         laterality=laterality,
+        text_note=_NOTES.get(text.trust, ""),
         patient_orientation=_orientation(element(dataset, "PatientOrientation")),
         source_image_uid=_source_uid(dataset),
         **found,
@@ -113,22 +119,27 @@ def pixel_aspect_of(dataset: Dataset) -> float:
     return pixel_aspect(*spacing) if spacing else 1.0
 
 
+def _value(dataset: Dataset, keyword: str, text: HeaderText) -> str:
+    vr = dictionary_VR(keyword)
+    if vr not in TEXT_VRS:
+        return _text(element(dataset, keyword))
+    value = text.value(keyword)
+    return clean(_readable(value) if vr == "PN" else ", ".join(part.strip() for part in value.split("\\")))
+
+
 def _text(value: Any) -> str:
     if value is None:
         return ""
     with contextlib.suppress(Exception):
-        if isinstance(value, PersonName):
-            return clean(_readable(value))
         if isinstance(value, MultiValue):
             return clean(", ".join(str(part) for part in value))
         return clean(value)
     return ""
 
 
-def _readable(name: PersonName) -> str:
+def _readable(name: str) -> str:
     """``Family, Given Middle``, with the ideographic form in brackets (PS3.5 section 6.2.1)."""
-    written = [_group(group) for group in (name.alphabetic, name.ideographic)]
-    latin, ideographic = written
+    latin, ideographic, *_ = [_group(group) for group in (name.split("\\")[0] + "=").split("=")]
     if latin and ideographic and latin != ideographic:
         return f"{latin} ({ideographic})"
     return latin or ideographic

@@ -7,9 +7,14 @@ from pathlib import Path
 
 from fractureai.domain.identity import InstanceIdentity
 from fractureai.domain.radiograph import Radiograph
+from fractureai.domain.sizes import above_limit
 from fractureai.errors import RejectedInput
 from fractureai.imaging import media
 from fractureai.imaging.limits import DecodeLimits
+
+# ISO 9660 begins with sixteen sectors of anything.
+_DISC_AT = slice(0x8001, 0x8006)
+_DISC_IMAGE = "the image of a disc; send its files"
 
 
 def read_radiograph(path: Path, limits: DecodeLimits) -> Radiograph:
@@ -27,7 +32,8 @@ def read_radiograph(path: Path, limits: DecodeLimits) -> Radiograph:
         from fractureai.imaging.raster import read_raster
 
         return read_raster(data, kind.media_type, limits)
-    raise RejectedInput("unknown_type", kind.instead)
+    is_disc = not kind.instead and data[_DISC_AT] == b"CD001"
+    raise RejectedInput("unknown_type", _DISC_IMAGE if is_disc else kind.instead)
 
 
 def read_identity(path: Path, limits: DecodeLimits) -> InstanceIdentity | None:
@@ -45,7 +51,7 @@ def contents(path: Path, max_bytes: int) -> bytes:
     with path.open("rb") as file:
         size_bytes = os.fstat(file.fileno()).st_size
         if size_bytes > max_bytes:
-            raise RejectedInput("too_many_bytes", f"{size_bytes} bytes")
+            raise RejectedInput("too_many_bytes", above_limit(size_bytes, max_bytes))
         data = file.read(size_bytes)
     if not data:
         raise RejectedInput("empty_file")

@@ -153,6 +153,15 @@ def shape(text: str, *, bold: bool = False) -> Line:
     return Line(tuple(ordered), _width(ordered))
 
 
+def is_complete(text: str) -> bool:
+    """Whether the bundled fonts have every character of a text, or draw nothing for it anyway."""
+    return text.isascii() or all(
+        ord(character) in _JOINERS or _find(ord(character), False)[1].gid
+        for character in text
+        if character.isprintable()
+    )
+
+
 def _width(runs: tuple[GlyphRun, ...] | list[GlyphRun]) -> float:
     return sum(glyph.advance for run in runs for glyph in run.glyphs)
 

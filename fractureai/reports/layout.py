@@ -19,9 +19,10 @@ from fractureai.reports.blocks import (
 )
 from fractureai.reports.content import ReportText, ViewText
 from fractureai.reports.figures import ALERT_INDENT_PT, Alert, Badge, Plate, PlateRow, ScaleBar
+from fractureai.reports.glyphs import is_complete
 from fractureai.reports.painter import BADGE, BODY, LABEL, SMALL, STRONG, TINY, TITLE
 from fractureai.reports.pictures import read_picture
-from fractureai.reports.typeset import set_line, set_lines
+from fractureai.reports.typeset import clean, set_line, set_lines
 
 CONTENT_WIDTH_PT = 511.0
 _HALF_PT = 246.0
@@ -36,7 +37,7 @@ def report_blocks(text: ReportText, images: Sequence[ReportImage]) -> Iterator[B
     """Everything from the title to the limitations, from top to bottom."""
     yield paragraph(wording.TITLE, TITLE, CONTENT_WIDTH_PT, keep_with_next=True)
     yield Gap(8, keep_with_next=True)
-    for warning in text.warnings:
+    for warning in (*text.warnings, *_of_fonts(text)):
         yield Alert(set_lines(warning, STRONG, CONTENT_WIDTH_PT - ALERT_INDENT_PT - 8), CONTENT_WIDTH_PT)
         yield Gap(8)
     yield _badge(text)
@@ -48,6 +49,12 @@ def report_blocks(text: ReportText, images: Sequence[ReportImage]) -> Iterator[B
     for view, image in zip(text.views, images, strict=True):
         yield from _view(view, image, single=len(text.views) == 1)
     yield from _method(text)
+
+
+def _of_fonts(text: ReportText) -> tuple[str, ...]:
+    """What must be said of characters that are drawn as boxes."""
+    shown = [text.identity, *(field.value for field in (*text.patient, *text.study))]
+    return () if all(is_complete(clean(value)) for value in shown) else (wording.MISSING_CHARACTERS,)
 
 
 def _badge(text: ReportText) -> Badge:

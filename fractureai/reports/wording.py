@@ -61,6 +61,10 @@ RECOMMENDATIONS = {
 }
 
 NO_RESULTS_FILED = f"No AI results are filed into this study; they are in the report of {PRODUCT}."
+MISSING_CHARACTERS = (
+    "Some characters of the names are missing in the fonts of this report and are drawn as boxes. They are right in "
+    "text that is copied out of it. Identify the patient by the ID."
+)
 BURNED_IN = "The header says that text is burned into the image."
 
 METHOD = (

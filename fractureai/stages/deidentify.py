@@ -18,15 +18,17 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO
 
+from fractureai.domain.contents import SKIPPED, not_kept
 from fractureai.domain.ports import ArchiveReader, Deidentifier, ObjectStore, Sink, StoredObject
+from fractureai.domain.reasons import Reason
 from fractureai.errors import RejectedInput
 
 _LOG = logging.getLogger(__name__)
 
 _RECEIVED = re.compile(r"sites/([a-z0-9-]+)/(?:studies/[0-9a-f]{32}/source/|batches/[0-9a-f]{32}/uploads/|arrivals/)")
 _COPY_BYTES = 1 << 18
-# What stands for a file that was not kept: the stages say of them what they would have said of the file.
-_NO_IMAGE = b"This file was not kept: it is no image this service reads.\n"
+# What is kept in the place of a file: the stages say of it what they would have said of the file.
+_UNKNOWN = b"\0not kept"
 _NO_DICOM = b"\0" * 128 + b"DICM"
 _NO_ARCHIVE = b"PK\x03\x04 not kept"
 
@@ -90,12 +92,16 @@ class DeidentifyingStore:
             self._deidentifier.rewrite(original, site, write)
         except RejectedInput as error:
             _LOG.info("a file was not kept: %s", error)
-            write(_NO_IMAGE if error.code in {"unknown_type", "empty_file"} else _NO_DICOM)
+            write(self._in_place_of(original) if error.code in {"unknown_type", "empty_file"} else _NO_DICOM)
+
+    def _in_place_of(self, original: Path) -> bytes:
+        kind = self._archives.content_of(original, "").kind
+        return not_kept(kind) if kind else _UNKNOWN
 
     def _archive(self, original: Path, site: str, sink: Sink) -> None:
         """The archive again, with clean members under names that say nothing."""
         try:
-            members, _ = self._archives.members(original)
+            members, others = self._archives.members(original)
         except RejectedInput:
             sink.write(_NO_ARCHIVE)
             return
@@ -109,6 +115,8 @@ class DeidentifyingStore:
                         ) as out,
                     ):
                         self._file(path, site, out.write)
+                for name, reason in others:
+                    archive.writestr(zipfile.ZipInfo(self._deidentifier.file_name(site, name)), _left_out(reason))
             packed.seek(0)
             while chunk := packed.read(_COPY_BYTES):
                 sink.write(chunk)
@@ -147,6 +155,12 @@ class DeidentifyingStore:
     def __getattr__(self, name: str) -> object:
         """What else the store can do, such as being asked whether it is there."""
         return getattr(self._inner, name)
+
+
+def _left_out(reason: Reason) -> bytes:
+    if reason.code == SKIPPED:
+        return not_kept(reason.detail)
+    return _NO_ARCHIVE if reason.code == "archive_nested" else _NO_DICOM
 
 
 class _Cleaning:

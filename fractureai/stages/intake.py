@@ -1,7 +1,8 @@
 """intake: the uploads of a batch become studies.
 
-Archives are opened, DICOM files of one examination come together, everything else is a study of one image. Ids are
-derived from the batch, so that an intake that runs twice makes the same studies.
+Archives are opened, DICOM files of one examination come together, everything else is a study of one image. What came
+along in an archive or a folder and is no image is skipped; a file that was sent for itself is a study, whatever it is.
+Ids are derived from the batch, so that an intake that runs twice makes the same studies.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ import logging
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from fractureai.domain import keys
+from fractureai.domain.contents import DICOM_DIRECTORY, SKIPPED, Content, FoundContent, skipped_kinds
 from fractureai.domain.identity import InstanceIdentity
 from fractureai.domain.name_pattern import NamePattern
 from fractureai.domain.reasons import Reason
@@ -43,6 +45,7 @@ class _File:
     size_bytes: int
     sha256: str
     group: str
+    content: Content
     named: InstanceIdentity | None = None
 
 
@@ -59,10 +62,10 @@ def run(batch_id: str, ports: StagePorts) -> str:
             ports,
             longest_s=ports.policy.longest_intake_s,
         ):
-            studies, rejected = unpack(_whole(claim.batch, ports), ports)
+            studies, left_out = unpack(_whole(claim.batch, ports), ports)
             priority = priority_of(len(studies), ports.policy)
             recorded = insist(
-                lambda: ports.ledger.unpacked(claim, studies, rejected, now_s=ports.clock(), priority=priority), ports
+                lambda: ports.ledger.unpacked(claim, studies, left_out, now_s=ports.clock(), priority=priority), ports
             )
     except (Exception, MemoryError) as error:  # one batch's trouble must never end the worker
         if not isinstance(error, TransientFailure):
@@ -92,21 +95,22 @@ def unpack(batch: Batch, ports: StagePorts) -> tuple[list[Study], list[tuple[str
 
     Returns
     -------
-    The studies, their documents already in the store, and what was left out: file names with reasons.
+    The studies, their documents already in the store, and what was left out: file names with reasons, of which
+    :data:`SKIPPED` is the one that is no fault.
     """
-    rejected: list[tuple[str, Reason]] = []
+    left_out: list[tuple[str, Reason]] = []
     groups: dict[str, list[_File]] = {}
     belongs = _Belonging(batch)
-    for upload in batch.uploads:
-        for file in _files(batch, upload, belongs, rejected, ports):
-            groups.setdefault(file.group, []).append(file)
+    found = [file for upload in batch.uploads for file in _files(batch, upload, belongs, left_out, ports)]
+    for file in _without_viewers(found, left_out):
+        groups.setdefault(file.group, []).append(file)
     studies = []
     for group, files in groups.items():
         kept = list({file.sha256: file for file in reversed(files)}.values())[::-1]
         duplicates = [file for file in files if file not in kept]
-        rejected += [(file.file_name, Reason("duplicate_file")) for file in duplicates]
+        left_out += [(file.file_name, Reason("duplicate_file")) for file in duplicates]
         studies.append(_study(batch, group, kept, ports))
-    return studies, rejected
+    return studies, left_out
 
 
 def only_study_of(batch_id: str) -> str:
@@ -126,42 +130,68 @@ def _whole(batch: Batch, ports: StagePorts) -> Batch:
 
 
 def _files(
-    batch: Batch, upload: Upload, belongs: _Belonging, rejected: list[tuple[str, Reason]], ports: StagePorts
+    batch: Batch, upload: Upload, belongs: _Belonging, left_out: list[tuple[str, Reason]], ports: StagePorts
 ) -> Iterator[_File]:
     key = keys.batch_upload(batch.site, batch.batch_id, upload.number)
-    if PurePosixPath(upload.file_name).name.upper() == "DICOMDIR":
-        rejected.append((upload.file_name, Reason("dicom_directory")))
-        return
     with ports.store.as_file(key) as path:
-        if not ports.archives.is_archive(path):
+        found = ports.archives.content_of(path, upload.file_name)
+        if found.kind == DICOM_DIRECTORY or (found.content is Content.NO_IMAGE and "/" in upload.file_name):
+            left_out.append((upload.file_name, Reason(SKIPPED, found.kind)))
+        elif ports.archives.is_archive(path):
+            yield from _members(batch, upload, path, belongs, left_out, ports)
+        else:
             named = ports.decoder.identify(path)
             group = belongs.of(named, upload.file_name, upload.sha256)
-            yield _File(key, upload.file_name, upload.size_bytes, upload.sha256, group, named)
-            return
+            yield _File(key, upload.file_name, upload.size_bytes, upload.sha256, group, found.content, named)
+
+
+def _members(
+    batch: Batch,
+    upload: Upload,
+    path: Path,
+    belongs: _Belonging,
+    left_out: list[tuple[str, Reason]],
+    ports: StagePorts,
+) -> Iterator[_File]:
+    try:
+        members, others = ports.archives.members(path)
+    except RejectedInput as error:
+        left_out.append((upload.file_name, Reason(error.code, error.detail)))
+        return
+    left_out += [(f"{upload.file_name}/{name}", reason) for name, reason in others]
+    if not members and all(reason.code == SKIPPED for _, reason in others):
+        left_out.append((upload.file_name, Reason("no_images")))
+    for member in members:
+        name = f"{upload.file_name}/{member.name}"
+        key = keys.batch_member(batch.site, batch.batch_id, upload.number, member.number)
+        sink = ports.store.sink(key)
         try:
-            members, skipped = ports.archives.members(path)
+            ports.archives.extract(path, member, sink)
+            stored = sink.commit()
         except RejectedInput as error:
-            rejected.append((upload.file_name, Reason(error.code, error.detail)))
-            return
-        rejected += [(f"{upload.file_name}/{name}", reason) for name, reason in skipped]
-        if not members and not skipped:
-            rejected.append((upload.file_name, Reason("no_images")))
-        for member in members:
-            name = f"{upload.file_name}/{member.name}"
-            member_key = keys.batch_member(batch.site, batch.batch_id, upload.number, member.number)
-            sink = ports.store.sink(member_key)
-            try:
-                ports.archives.extract(path, member, sink)
-                stored = sink.commit()
-            except RejectedInput as error:
-                rejected.append((name, Reason(error.code, error.detail)))
-                continue
-            finally:
-                sink.abort()
-            with ports.store.as_file(member_key) as member_path:
-                named = ports.decoder.identify(member_path)
-            group = belongs.of(named, name, stored.sha256)
-            yield _File(member_key, name, stored.size_bytes, stored.sha256, group, named)
+            left_out.append((name, Reason(error.code, error.detail)))
+            continue
+        finally:
+            sink.abort()
+        with ports.store.as_file(key) as member_path:
+            named = ports.decoder.identify(member_path)
+        group = belongs.of(named, name, stored.sha256)
+        yield _File(key, name, stored.size_bytes, stored.sha256, group, member.content, named)
+
+
+def _without_viewers(files: list[_File], left_out: list[tuple[str, Reason]]) -> Iterator[_File]:
+    """The files that are no part of a disc's viewer."""
+    indexes = [
+        (name, FoundContent(Content.NO_IMAGE, DICOM_DIRECTORY))
+        for name, reason in left_out
+        if reason == Reason(SKIPPED, DICOM_DIRECTORY)
+    ]
+    kinds = skipped_kinds([*((file.file_name, FoundContent(file.content)) for file in files), *indexes])
+    for file, kind in zip(files, kinds, strict=False):
+        if kind and "/" in file.file_name:
+            left_out.append((file.file_name, Reason(SKIPPED, kind)))
+        else:
+            yield file
 
 
 class _Belonging:

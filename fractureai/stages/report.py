@@ -10,7 +10,7 @@ from fractureai.domain import keys
 from fractureai.domain.assessment import Finding, assess_probability, assess_study, beyond_doubt
 from fractureai.domain.ports import ReportImage
 from fractureai.domain.radiograph import Header
-from fractureai.domain.reasons import Reason
+from fractureai.domain.reasons import TEXT_NOTES, Reason
 from fractureai.domain.records import Claim
 from fractureai.domain.result import ImageResult, StudyResult, ViewTags
 from fractureai.domain.roi import square_extent
@@ -112,6 +112,7 @@ def conclude(claim: Claim, evidence: Evidence, software_version: str) -> StudyRe
 def _conclude_image(source: SourceImage, classified: ClassifiedImage, evidence: Evidence) -> ImageResult:
     detected = evidence.detected.get(source.number)
     finding = _finding(classified, detected, evidence.classification.notes)
+    finding = _with_text_note(finding, classified.header)
     assessed = detected is not None and detected.probability is not None
     roi = evidence.roi_px.get(source.number)
     artifacts = ["image"] if classified.header else []
@@ -140,6 +141,13 @@ def _conclude_image(source: SourceImage, classified: ClassifiedImage, evidence: 
         view=_view(classified.header),
         set_aside=classified.set_aside is not None,
     )
+
+
+def _with_text_note(finding: Finding, header: Header | None) -> Finding:
+    """The finding, and what must be said of the header's text; it changes no assessment."""
+    if header is None or header.text_note not in TEXT_NOTES:
+        return finding
+    return replace(finding, reasons=(*finding.reasons, Reason(header.text_note)))
 
 
 def _view(header: Header | None) -> ViewTags | None:

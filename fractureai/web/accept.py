@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 from flask import Request
 
 from fractureai.domain import keys
+from fractureai.domain.names import MAX_LABEL_LENGTH, safe_text
 from fractureai.domain.records import KeyedRequest, StudyRow
 from fractureai.domain.study import Batch, SourceImage, Study, Upload
 from fractureai.errors import TransientFailure
@@ -19,9 +20,8 @@ from fractureai.web.context import WebPorts, site, web
 from fractureai.web.problems import Problem
 from fractureai.web.session import CSRF_FIELD, check_csrf
 from fractureai.web.sorting import Sorting, sorting_of
-from fractureai.web.upload import HashingStore, Limits, ReceivedFile, Receiver, drain, showable
+from fractureai.web.upload import HashingStore, Limits, ReceivedFile, Receiver, drain
 
-MAX_LABEL_LENGTH = 200
 EXPIRED = "An upload that is not completed within a day is removed. Begin a new one."
 
 Answer = dict[str, Any]
@@ -190,7 +190,7 @@ def as_upload(file: ReceivedFile) -> Upload:
 
 def label_of(text: str | None) -> str:
     """The sender's name for a study or batch, fit to be shown."""
-    return showable(text, max_length=MAX_LABEL_LENGTH)
+    return safe_text(text, MAX_LABEL_LENGTH)
 
 
 def _sources(files: Sequence[ReceivedFile]) -> tuple[SourceImage, ...]:

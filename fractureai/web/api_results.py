@@ -8,6 +8,7 @@ from typing import Any
 
 from flask import Response, jsonify, request
 
+from fractureai.domain.names import safe_text
 from fractureai.domain.records import Agreement, FinishedPage, Verdict
 from fractureai.domain.study import Assessment
 from fractureai.web import parameters, search_words
@@ -16,7 +17,6 @@ from fractureai.web.api_uploads import json_object
 from fractureai.web.context import link, site, web
 from fractureai.web.problems import Problem
 from fractureai.web.representations import delivery_document, moment, study_summary, verdict_document
-from fractureai.web.upload import showable
 from fractureai.web.waiting import wait_for
 
 _MAX_READER, _MAX_COMMENT, _MAX_REGION = 100, 2000, 32
@@ -122,7 +122,7 @@ def _words(body: dict[str, Any], name: str, most: int) -> str:
     text = body.get(name) or ""
     if not isinstance(text, str) or len(text) > most:
         raise Problem("bad_parameter", f"“{name}” is text of at most {most} letters.")
-    return "\n".join(showable(line, max_length=most) for line in text.splitlines())
+    return "\n".join(safe_text(line, most) for line in text.splitlines())
 
 
 def _check_study(study_id: str) -> None:

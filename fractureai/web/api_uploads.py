@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Response, jsonify, request
-from werkzeug.http import parse_options_header
 
 from fractureai.domain.study import Upload
 from fractureai.web import accept, receipts
 from fractureai.web.api import Accepted, accepted
 from fractureai.web.api_blueprint import bp
 from fractureai.web.context import link, site, web
+from fractureai.web.header_parameters import parse_header
 from fractureai.web.problems import Problem
 from fractureai.web.representations import batch_accepted, moment
 from fractureai.web.sorting import sorting_of
-from fractureai.web.upload import drain
+from fractureai.web.upload import drain, file_name_of
 
 _NOT_IN_ADDRESSES = (
     "A file's name does not belong in the address. Send it as a header: "
@@ -78,8 +78,8 @@ def _file_name() -> str:
     if "name" in request.args:
         drain(request)
         raise Problem("bad_parameter", _NOT_IN_ADDRESSES)
-    _, said = parse_options_header(request.headers.get("Content-Disposition", ""))
-    return said.get("filename", "")
+    said = request.headers.get("Content-Disposition", "").encode("latin-1", "replace")
+    return file_name_of(parse_header(said.decode("utf-8", "surrogateescape"))) or ""
 
 
 @bp.post("/uploads/<id:batch_id>/complete")
@@ -108,7 +108,7 @@ def complete_upload(batch_id: str) -> Accepted:
 def json_object() -> dict[str, Any]:
     """The body of the request, a JSON object."""
     if request.mimetype != "application/json":
-        raise Problem("unsupported_media_type")
+        raise Problem("unsupported_media_type", "Send application/json.")
     try:
         body = request.get_json(silent=True)
     except RecursionError:  # of brackets without end

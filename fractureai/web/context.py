@@ -14,6 +14,7 @@ from fractureai.domain.access import Gate, Principal
 from fractureai.domain.ports import FhirWriter, InstanceReader, Ledger, Models, ObjectStore, Queue
 from fractureai.domain.study import check_id, check_site
 from fractureai.stages.ports import WorkPolicy
+from fractureai.web.data_flows import DataFlows
 
 _MIB = 1024 * 1024
 EXTENSION = "fractureai"
@@ -68,6 +69,8 @@ class WebSettings:
         How long the address is good by which a report or result is fetched from the store itself; 0: through us.
     proxies:
         Reverse proxies in front, whose ``X-Forwarded-For`` and ``-Proto`` are believed.
+    data_flows:
+        Where data go, for what the pages say of it.
     public_base_url:
         Scheme, host and port under which people reach the service, where that differs from what requests say.
     """
@@ -86,6 +89,7 @@ class WebSettings:
     upload_token_s: float = 3 * 24 * 3600.0
     proxies: int = 0
     direct_download_s: int = 0
+    data_flows: DataFlows = field(default_factory=DataFlows)
 
     def __post_init__(self) -> None:
         check_site(self.site)

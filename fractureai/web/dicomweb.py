@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
+from collections.abc import Iterable
 
 from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import ClientDisconnected
@@ -16,13 +17,15 @@ from werkzeug.exceptions import ClientDisconnected
 from fractureai.domain import keys
 from fractureai.domain.examinations import Arrival
 from fractureai.domain.identity import InstanceIdentity
-from fractureai.domain.ports import InstanceReader, Sink, StoredObject
+from fractureai.domain.names import safe_text
+from fractureai.domain.ports import InstanceHead, InstanceReader, Sink, StoredObject
 from fractureai.errors import RejectedInput, TransientFailure
 from fractureai.stages import examinations
 from fractureai.web import accept
 from fractureai.web.context import site, web
 from fractureai.web.dicomweb_response import JSON, XML, Failure, Instance, Stored
-from fractureai.web.multipart_related import NotMultipart, Part, RelatedParts
+from fractureai.web.header_parameters import media_type_of, parse_header
+from fractureai.web.multipart import CHUNK_BYTES, MultipartReader, NotMultipart, Part
 from fractureai.web.problems import Problem
 from fractureai.web.upload import drain
 
@@ -46,8 +49,9 @@ def store(study_uid: str = "") -> Response:
     answer_type = _answer_type()
     accept.refuse_when_busy(request)
     try:
-        stored = _store_all(RelatedParts(request.stream, _boundary()), study_uid, reader)
+        stored = _store_all(_parts(), study_uid, reader)
     except NotMultipart as error:
+        drain(request)
         raise Problem("bad_request", str(error)) from error
     except ClientDisconnected as error:
         raise Problem("upload_cut_off") from error
@@ -72,15 +76,19 @@ def _answer_type() -> str:
     return XML if found == XML else JSON
 
 
-def _boundary() -> str:
-    named = request.mimetype_params
-    if request.mimetype != "multipart/related" or named.get("type", _INSTANCE).lower() != _INSTANCE:
-        drain(request)
-        raise Problem("unsupported_media_type", f"Send multipart/related; type=“{_INSTANCE}” here.")
-    return named.get("boundary", "")
+def _parts() -> Iterable[Part]:
+    """The instances of the request: parts of ``multipart/related``, or the whole body is one."""
+    said = parse_header(request.headers.get("Content-Type", ""))
+    if said.value == _INSTANCE:
+        return [Part({}, iter(lambda: request.stream.read(CHUNK_BYTES), b""))]
+    if said.value != "multipart/related" or media_type_of(said.parameters.get("type", _INSTANCE)) != _INSTANCE:
+        named = safe_text(request.headers.get("Content-Type"), 100)
+        wanted = f'Send multipart/related; type="{_INSTANCE}"; boundary=…, or a single instance as {_INSTANCE}.'
+        raise Problem("unsupported_media_type", f"{wanted} It says “{named}”." if named else f"{wanted} There is none.")
+    return MultipartReader(request.stream, said.parameters.get("boundary", ""))
 
 
-def _store_all(parts: RelatedParts, study_uid: str, reader: InstanceReader) -> Stored:
+def _store_all(parts: Iterable[Part], study_uid: str, reader: InstanceReader) -> Stored:
     stored = Stored()
     limits = web().settings
     for number, part in enumerate(parts, start=1):
@@ -96,15 +104,16 @@ def _store_all(parts: RelatedParts, study_uid: str, reader: InstanceReader) -> S
 
 def _store_one(part: Part, study_uid: str, reader: InstanceReader, stored: Stored) -> None:
     ports, here = web().ports, site()
-    if part.media_type not in {_INSTANCE, ""}:
+    # What a browser does not know it calls a stream of octets; the first bytes say what it is.
+    if part.media_type not in {_INSTANCE, "application/octet-stream", ""}:
         stored.others.append(Failure.NOT_UNDERSTOOD)
         return
     arrival_id, now_s = ports.new_id(), ports.clock()
     key = keys.arrival(here, arrival_id, now_s)
-    received = _Received(ports.store.sink(key), web().settings.max_file_bytes, reader.head_bytes)
+    received = _Received(ports.store.sink(key), web().settings.max_file_bytes, reader.head())
     try:
         received.take(part)
-        found = reader.identify(bytes(received.head))
+        found = received.head.identify()
         failure = _refusal(found, study_uid, received, reader)
         if failure is not None:
             stored.failed.append((_instance(found), failure))
@@ -116,7 +125,7 @@ def _store_one(part: Part, study_uid: str, reader: InstanceReader, stored: Store
         return
     except TransientFailure as error:
         log.warning("an instance was not stored: %s", error)
-        _note_failure(received, reader, stored)
+        _note_failure(received, stored)
         return
     finally:
         received.sink.abort()
@@ -146,10 +155,10 @@ def _refusal(found: InstanceIdentity, study_uid: str, received: _Received, reade
     return Failure.OUT_OF_RESOURCES if received.too_large else None
 
 
-def _note_failure(received: _Received, reader: InstanceReader, stored: Stored) -> None:
+def _note_failure(received: _Received, stored: Stored) -> None:
     """The store is away or full: that is said of the instance, if it can be told which it was."""
     with contextlib.suppress(RejectedInput):
-        stored.failed.append((_instance(reader.identify(bytes(received.head))), Failure.OUT_OF_RESOURCES))
+        stored.failed.append((_instance(received.head.identify()), Failure.OUT_OF_RESOURCES))
         return
     stored.others.append(Failure.OUT_OF_RESOURCES)
 
@@ -161,12 +170,11 @@ def _instance(found: InstanceIdentity) -> Instance:
 class _Received:
     """One part on its way into the store, and its first bytes."""
 
-    def __init__(self, sink: Sink, max_bytes: int, head_bytes: int) -> None:
+    def __init__(self, sink: Sink, max_bytes: int, head: InstanceHead) -> None:
         self.sink = sink
-        self.head = bytearray()
+        self.head = head
         self.size_bytes = 0
         self._max_bytes = max_bytes
-        self._head_bytes = head_bytes
 
     @property
     def too_large(self) -> bool:
@@ -178,7 +186,7 @@ class _Received:
         failure: TransientFailure | None = None
         for chunk in part.chunks:
             self.size_bytes += len(chunk)
-            self.head += chunk[: self._head_bytes - len(self.head)]
+            self.head.write(chunk)
             if failure is None and not self.too_large:
                 try:
                     self.sink.write(chunk)

@@ -15,6 +15,7 @@ from typing import Any
 from flask import Response, json
 
 from fractureai.domain import keys
+from fractureai.domain.names import derived_name
 from fractureai.domain.records import Page, StudyFilter, StudyRow, WorklistOrder
 from fractureai.domain.study import WorkState
 from fractureai.web import parameters
@@ -126,7 +127,8 @@ def _zip(rows: Iterable[StudyRow], batch_id: str) -> Iterator[bytes]:
 def _report(archive: zipfile.ZipFile, pipe: Pipe, row: StudyRow) -> Iterator[bytes]:
     try:
         with web().ports.store.open(keys.report_pdf(row.site, row.study_id)) as stream:
-            entry = zip_entry(f"{_file_name(row.label)}{row.study_id[:8]}.pdf", row.finished_at_s)
+            name = derived_name(_file_name(row.label), f"{row.study_id[:8]}.pdf")
+            entry = zip_entry(name, row.finished_at_s)
             with archive.open(entry, "w") as member:
                 while chunk := stream.read(_CHUNK_BYTES):
                     member.write(chunk)

@@ -192,6 +192,13 @@ SCHEMAS: dict[str, Schema] = {
             "upload_count": _COUNT,
             "counts": _object({state.value: _COUNT for state in WorkState}),
             "rejected_uploads": _list(_object({"file": _text(), "reason": _ref("Reason")})),
+            "skipped": _object(
+                {
+                    "count": _COUNT,
+                    "kinds": _list(_object({"kind": _text(), "count": _COUNT})),
+                    "sentence": _text("Files of folders and archives that are no images; empty if there are none."),
+                }
+            ),
             "reasons": _list(_ref("Reason")),
             "finished": {"type": "boolean"},
             "status_url": _text(),

@@ -9,13 +9,16 @@ from typing import Any
 from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
+from fractureai.domain.contents import skipped_sentence
 from fractureai.domain.records import Page, WorklistOrder
 from fractureai.domain.result import DISCLAIMER
+from fractureai.domain.sizes import binary_size
 from fractureai.domain.study import Assessment, WorkState
 from fractureai.errors import BrokenDeployment
 from fractureai.web import accept, verdicts, words
 from fractureai.web.cards import block_of
 from fractureai.web.context import site, web
+from fractureai.web.data_flows import sentences
 from fractureai.web.problems import Problem
 from fractureai.web.representations import artifact_links, batch_status, moment, read_result, study_status
 from fractureai.web.scale import scale_of
@@ -39,6 +42,9 @@ def _everywhere() -> dict[str, Any]:
         "software_version": web().settings.software_version,
         "limits": web().settings,
         "moment": moment,
+        "binary_size": binary_size,
+        "data_flows": sentences(web().settings.data_flows, has_sign_in=web().ports.access is not None),
+        "skipped_sentence": skipped_sentence,
         "words": words,
         "verdicts": verdicts,
         "list_link": list_link,
@@ -87,14 +93,17 @@ def home() -> str:
 def features() -> str:
     """What it can do."""
     return render_template(
-        "features.html", regions=known_regions(), address=web().settings.public_base_url or request.host_url.rstrip("/")
+        "features.html",
+        regions=known_regions(),
+        address=web().settings.public_base_url or request.host_url.rstrip("/"),
+        asks_for_key=web().ports.access is not None,
     )
 
 
 @bp.get("/faq")
 def faq() -> str:
     """Questions, and what it cannot do."""
-    return render_template("faq.html", regions=known_regions())
+    return render_template("faq.html", regions=known_regions(), attempts=web().ports.policy.max_attempts)
 
 
 @bp.get("/models")

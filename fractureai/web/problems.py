@@ -79,7 +79,7 @@ KINDS: Mapping[str, Kind] = {
     "too_many_bytes": _of_reason(413, "A file is too large", "too_many_bytes"),
     "too_many_files": _of_reason(413, "Too many files", "too_many_files"),
     "unsupported_media_type": Kind(
-        415, "Unsupported content type", "Send files as multipart/form-data, and everything else as application/json."
+        415, "Unsupported content type", "This address does not take what the Content-Type of the request says it is."
     ),
     "archive_not_here": Kind(
         415, "An archive is not a study", "A ZIP archive may hold many studies. Send it to /api/v1/batches."

@@ -11,6 +11,7 @@ from typing import Any
 from flask import Response, json, request
 
 from fractureai.domain import keys
+from fractureai.domain.contents import skipped_sentence
 from fractureai.domain.records import BatchRow, DeliveredObject, Delivery, Page, StudyRow, Verdict
 from fractureai.domain.study import Study, WorkState
 from fractureai.web.context import link, site, web
@@ -143,6 +144,7 @@ def batch_document(row: BatchRow) -> dict[str, Any]:
         "upload_count": row.upload_count,
         "counts": {state.value: row.counts.get(state, 0) for state in WorkState},
         "rejected_uploads": [{"file": name, "reason": reason.to_json()} for name, reason in row.rejected_uploads],
+        "skipped": _skipped(row.skipped),
         "reasons": [reason.to_json() for reason in row.reasons],
         "finished": row.finished,
         "status_url": link("api.batch", batch_id=row.batch_id),
@@ -152,6 +154,15 @@ def batch_document(row: BatchRow) -> dict[str, Any]:
             for name in ("results_csv", "results_ndjson", "reports_zip")
         },
         "page_url": link("pages.batch", batch_id=row.batch_id),
+    }
+
+
+def _skipped(counts: dict[str, int]) -> dict[str, Any]:
+    """Files that are no images, by kind."""
+    return {
+        "count": sum(counts.values()),
+        "kinds": [{"kind": kind, "count": count} for kind, count in counts.items()],
+        "sentence": skipped_sentence(counts.items()) if counts else "",
     }
 
 

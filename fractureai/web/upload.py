@@ -5,26 +5,30 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import IO, Any, Protocol, cast
+from typing import IO, Protocol
 
 from flask import Request
 from werkzeug.exceptions import ClientDisconnected, HTTPException
-from werkzeug.formparser import FormDataParser
 
+from fractureai.domain.name_encoding import decode, encoding_of
+from fractureai.domain.names import safe_name, safe_text
 from fractureai.domain.ports import Sink, StoredObject
+from fractureai.domain.sizes import above_limit
 from fractureai.errors import TransientFailure
+from fractureai.web.header_parameters import HeaderValue, parse_header
+from fractureai.web.multipart import MultipartReader, NotMultipart, Part
 from fractureai.web.problems import KINDS, Problem
 
 log = logging.getLogger(__name__)
 
-MAX_NAME_LENGTH = 255
 _CHUNK_BYTES = 256 * 1024
 _DRAIN_BYTES = 64 * 1024 * 1024
 _ZIP_SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
-_UNSHOWABLE = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
+# A form holds a handful of fields beside its files.
+_MAX_FIELDS = 20
+_MAX_FIELD_BYTES = 512 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,55 +58,6 @@ class ReceivedFile:
     stored: StoredObject
 
 
-def showable(name: str | None, *, max_length: int = MAX_NAME_LENGTH) -> str:
-    """A sender's name for something, fit to be shown and stored.
-
-    Control characters, bidirectional overrides and lone surrogates go; the end stays when it is cut, for there the
-    type is. It is data for people and never becomes a path.
-    """
-    kept = "".join(letter for letter in name or "" if unicodedata.category(letter) not in _UNSHOWABLE)
-    return kept.strip()[-max_length:]
-
-
-class _FileWriter:
-    """What the form parser writes one file into; it hands every chunk on to the sink."""
-
-    def __init__(self, sink: Sink, file_name: str, max_bytes: int, *, refuse_archives: bool) -> None:
-        self._sink = sink
-        self._file_name = file_name
-        self._max_bytes = max_bytes
-        self._refuse_archives = refuse_archives
-        self._head = b""
-        self._size_bytes = 0
-
-    def write(self, chunk: bytes | bytearray) -> int:
-        """Check the chunk and pass it on."""
-        if len(self._head) < 4:
-            self._head = (self._head + bytes(chunk[:4]))[:4]
-            if self._refuse_archives and self._head in _ZIP_SIGNATURES:
-                raise Problem("archive_not_here", file=self._file_name)
-        self._size_bytes += len(chunk)
-        if self._size_bytes > self._max_bytes:
-            raise Problem("too_many_bytes", _at_most(self._max_bytes), file=self._file_name)
-        return self._sink.write(bytes(chunk))
-
-    def close(self) -> None:
-        """Nothing to close: the sink is committed or aborted by who opened it."""
-
-
-class _MultipartWriter(_FileWriter):
-    """The parser calls ``seek(0)`` when a file is whole: the moment to commit, so that few sinks are open at once."""
-
-    def __init__(self, whole: Callable[[], object], *args: Any, **named: Any) -> None:
-        super().__init__(*args, **named)
-        self._whole = whole
-
-    def seek(self, _offset: int, _whence: int = 0) -> int:
-        """Commit."""
-        self._whole()
-        return 0
-
-
 class HashingStore:
     """Takes the place of the store for a request that was answered before: its files are only looked at."""
 
@@ -130,19 +85,6 @@ class _HashingSink:
 
     def abort(self) -> None:
         """Nothing was kept."""
-
-
-class _Nothing:
-    """Swallows the empty part a browser sends for a file field without a file."""
-
-    def write(self, chunk: bytes) -> int:
-        return len(chunk)
-
-    def seek(self, _offset: int, _whence: int = 0) -> int:
-        return 0
-
-    def close(self) -> None:
-        """Nothing to close."""
 
 
 class Receiver:
@@ -196,68 +138,74 @@ class Receiver:
         Problem
             If it is not a form, is cut off, breaks a limit, or holds no file in ``field``.
         """
-        if request.mimetype != "multipart/form-data":
-            raise Problem("unsupported_media_type")
-        # Parts beyond the files: a handful of fields.
-        parser = FormDataParser(
-            stream_factory=cast(Any, self._start_part),
-            # Also bounds what the parser holds while it looks for a boundary: several of its 64 KiB reads.
-            max_form_memory_size=512 * 1024,
-            max_form_parts=self._limits.max_files + 20,
-            silent=False,
-        )
+        content_type = parse_header(request.headers.get("Content-Type", ""))
         with _drained_on_error(request):
+            if content_type.value != "multipart/form-data":
+                raise Problem("unsupported_media_type", "Send files as multipart/form-data.")
             try:
-                _, form, files = parser.parse(
-                    request.stream, "multipart/form-data", request.content_length, request.mimetype_params
-                )
+                boundary = content_type.parameters.get("boundary", "")
+                fields = dict(self._parts(MultipartReader(request.stream, boundary), field))
             except ClientDisconnected as error:
                 raise Problem("upload_cut_off", **self._concerned()) from error
             except TransientFailure as failure:
                 raise self._refused(failure) from failure
-            except ValueError as error:
-                raise Problem("bad_request", "It is not a whole multipart form.") from error
-        strangers = sorted({showable(name, max_length=80) for name in files} - {field})
-        if strangers:
-            raise Problem("unexpected_field", f"Send files in the field “{field}”, not “{strangers[0]}”.")
+            except NotMultipart as error:
+                raise Problem("bad_request", f"It is not a whole multipart form. {error}") from error
         if not self.files:
             raise Problem("no_images", f"Send files in the field “{field}”.")
-        return {name: value for name, value in form.items() if isinstance(value, str)}
+        return fields
+
+    def _parts(self, parts: Iterable[Part], field: str) -> Iterator[tuple[str, str]]:
+        """Store the files of a form; gives its other fields."""
+        for count, part in enumerate(parts, start=1):
+            if count > self._limits.max_files + _MAX_FIELDS:
+                raise Problem("too_many_files", f"At most {self._limits.max_files} in one request.")
+            said = parse_header(part.headers.get("content-disposition", b"").decode("utf-8", "surrogateescape"))
+            name, file_name = said.parameters.get("name"), file_name_of(said)
+            if name is None:
+                raise NotMultipart("A part has no Content-Disposition with a name.")
+            if file_name is None:
+                yield name, _field(part)
+            elif name != field and file_name:
+                shown = safe_text(name, 80)
+                raise Problem("unexpected_field", f"Send files in the field “{field}”, not “{shown}”.")
+            elif file_name:
+                self._file(part.chunks, len(self.files) + 1, file_name)
 
     def body(self, request: Request, number: int, file_name: str) -> ReceivedFile:
         """The whole body of the request is one file."""
-        name = self._current = showable(file_name) or f"file {number}"
         with _drained_on_error(request):
             try:
-                sink = self._open = self._store.sink(self._key_of(number))
-                writer = _FileWriter(sink, name, self._limits.max_file_bytes, refuse_archives=self._refuse_archives)
-                for chunk in _chunks(request.stream):
-                    writer.write(chunk)
-                return self._commit(sink, number, name)
+                return self._file(_chunks(request.stream), number, file_name)
             except ClientDisconnected as error:
                 raise Problem("upload_cut_off", **self._concerned()) from error
             except TransientFailure as failure:
                 raise self._refused(failure) from failure
 
-    def _start_part(self, *, filename: str | None = None, **_: object) -> IO[bytes]:
-        """Begin a file; the parser's ``stream_factory``."""
-        if not filename:
-            return cast(IO[bytes], _Nothing())
-        number = len(self.files) + 1
-        name = self._current = showable(filename) or f"file {number}"
-        if number > self._limits.max_files:
+    def _file(self, chunks: Iterator[bytes], number: int, file_name: str) -> ReceivedFile:
+        name = self._current = safe_name(file_name) or f"file {number}"
+        if len(self.files) >= self._limits.max_files:
             raise Problem("too_many_files", f"At most {self._limits.max_files} in one request.", file=name)
         sink = self._open = self._store.sink(self._key_of(number))
-        return cast(
-            IO[bytes],
-            _MultipartWriter(
-                lambda: self._commit(sink, number, name),
-                sink,
-                name,
-                self._limits.max_file_bytes,
-                refuse_archives=self._refuse_archives,
-            ),
-        )
+        for chunk in self._checked(chunks, name):
+            sink.write(chunk)
+        file = ReceivedFile(number, name, sink.commit())
+        self._open = None
+        self.files.append(file)
+        return file
+
+    def _checked(self, chunks: Iterator[bytes], name: str) -> Iterator[bytes]:
+        """The same, until there are too many of them or they turn out to be an archive where none belongs."""
+        head, size_bytes = b"", 0
+        for chunk in chunks:
+            head += chunk[: 4 - len(head)]
+            if self._refuse_archives and head in _ZIP_SIGNATURES:
+                raise Problem("archive_not_here", file=name)
+            size_bytes += len(chunk)
+            if size_bytes > self._limits.max_file_bytes:
+                size_bytes += _rest_bytes(chunks)
+                raise Problem("too_many_bytes", f"{above_limit(size_bytes, self._limits.max_file_bytes)}.", file=name)
+            yield chunk
 
     def _concerned(self) -> dict[str, str]:
         """The file that was on its way, for the answer."""
@@ -270,11 +218,36 @@ class Receiver:
         log.warning("while receiving: %s", failure)
         return Problem(failure.code, **self._concerned())
 
-    def _commit(self, sink: Sink, number: int, name: str) -> ReceivedFile:
-        file = ReceivedFile(number, name, sink.commit())
-        self._open = None
-        self.files.append(file)
-        return file
+
+def file_name_of(said: HeaderValue) -> str | None:
+    """What a ``Content-Disposition`` calls the file; ``None`` if it does not say that there is one.
+
+    Bytes that are not UTF-8 come as they do from a file system (PEP 383).
+    """
+    if "filename" in said.extended:
+        return said.extended["filename"].decode("utf-8", "surrogateescape")
+    name = said.parameters.get("filename")
+    # Browsers write a quote so (WHATWG, multipart/form-data).
+    return None if name is None else name.replace("%22", '"')
+
+
+def _field(part: Part) -> str:
+    value = b""
+    for chunk in part.chunks:
+        value += chunk
+        if len(value) > _MAX_FIELD_BYTES:
+            raise Problem("request_too_large")
+    return decode(value, encoding_of([value]))
+
+
+def _rest_bytes(chunks: Iterator[bytes]) -> int:
+    """How much more there is, to say how large a file is that is too large; it is not read on for ever."""
+    size_bytes = 0
+    for chunk in chunks:
+        size_bytes += len(chunk)
+        if size_bytes > _DRAIN_BYTES:
+            break
+    return size_bytes
 
 
 def _chunks(stream: IO[bytes]) -> Iterator[bytes]:
@@ -302,7 +275,3 @@ def drain(request: Request) -> None:
     with contextlib.suppress(HTTPException, OSError, ValueError):
         while left > 0 and (chunk := request.stream.read(_CHUNK_BYTES)):
             left -= len(chunk)
-
-
-def _at_most(size_bytes: int) -> str:
-    return f"At most {size_bytes // (1024 * 1024)} MiB a file." if size_bytes >= 1024 * 1024 else f"{size_bytes} bytes."

@@ -171,14 +171,6 @@ def clock_time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def binary_size(size_bytes: int) -> str:
-    """A number of bytes for people."""
-    size, units = float(size_bytes), ["bytes", "KiB", "MiB", "GiB"]
-    while size >= 1024 and len(units) > 1:
-        size, units = size / 1024, units[1:]
-    return f"{size:.3g} {units[0]}"
-
-
 def figure(value: Any) -> str:
     """A value from a card's free-form part, as it should stand in a table."""
     if value is None:

@@ -22,6 +22,7 @@ from fractureai.dicom.part10 import Part10Reader
 from fractureai.domain import keys
 from fractureai.domain.assessment import Finding, assess_probability, assess_study
 from fractureai.domain.card import ModelCard, parse_card
+from fractureai.domain.contents import DICOM_DIRECTORY, SKIPPED
 from fractureai.domain.ports import StoredObject
 from fractureai.domain.reasons import Reason
 from fractureai.domain.records import Priority
@@ -307,9 +308,9 @@ def fill(ports: WebPorts) -> dict[str, str]:
     claim = ports.ledger.claim_batch(batch_id, owner="samples", now_s=ports.clock(), lease_s=60)
     assert claim is not None
     unread = (
-        ("monday/DICOMDIR", Reason("archive_member_skipped")),
+        ("monday/DICOMDIR", Reason(SKIPPED, DICOM_DIRECTORY)),
         ("monday/scan 7.zip", Reason("archive_nested")),
-        ("monday/notes.docx", Reason("archive_member_skipped")),
+        ("monday/VIEWER/VIEW.EXE", Reason(SKIPPED, "program")),
     )
     assert ports.ledger.unpacked(claim, (), unread, now_s=ports.clock())
     refused = View("letter.png", probability=None, reasons=(Reason("unknown_type"),))

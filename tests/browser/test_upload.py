@@ -205,16 +205,17 @@ def test_ten_thousand_files_do_not_freeze_the_page(browser: Any, site: Site, pic
 
 def test_a_folder_is_dropped(browser: Any, site: Site, tmp_path: Path) -> None:
     names = [f"case {case}/{view}.dcm" for case in range(3) for view in range(2)]
-    folder = folder_of(tmp_path / "monday", [*names, "DICOMDIR", "viewer/run.exe"])
+    folder = folder_of(tmp_path / "monday", [*names, "DICOMDIR", "viewer/run.exe", "viewer/icon.png"])
     browser.get(f"{site.url}/predict")
     place = css(browser, "[data-drop]").rect
     data = {"items": [], "files": [str(folder)], "dragOperationsMask": 1}
     at = {"x": place["x"] + 200, "y": place["y"] + 40}
     for kind in ("dragEnter", "dragOver", "drop"):
         browser.execute_cdp_cmd("Input.dispatchDragEvent", {"type": kind, "data": data, **at})
-    until(lambda: css(browser, "[data-queue-title]").text == "8 files")
+    until(lambda: css(browser, "[data-queue-title]").text == "9 files")
     until(lambda: "The index of a disc" in css(browser, ".files").text)
     assert "Part of a disc’s viewer" in css(browser, ".files").text
+    assert "A picture of a disc’s viewer" in css(browser, ".files").text
     css(browser, "input[name=grouping][value=folder]").click()
     css(browser, "[data-send]").click()
     batch = received(browser, site)

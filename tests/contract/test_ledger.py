@@ -12,6 +12,7 @@ import uuid
 
 import pytest
 
+from fractureai.domain.contents import SKIPPED
 from fractureai.domain.ports import Ledger
 from fractureai.domain.reasons import Reason
 from fractureai.domain.records import Claim, Due, Priority, StudyFilter
@@ -350,14 +351,16 @@ def test_a_batch_is_unpacked_once(ledger: Ledger) -> None:
     assert ledger.claim_batch(batch.batch_id, owner="b", now_s=1159.0, lease_s=60.0) is None
     assert due_batches(ledger, 1159.0, 9999.0) == []
     studies = [new_study(batch_id=batch.batch_id, views=views) for views in (1, 3)]
-    rejected = [("a.zip/notes.txt", Reason("archive_member_skipped")), ("b.zip", Reason("archive_encrypted", "x"))]
-    assert ledger.unpacked(held, studies, rejected, now_s=1110.0)
-    assert not ledger.unpacked(held, studies, rejected, now_s=1110.0)
+    rejected = [("a.zip/link.dcm", Reason("archive_member_skipped")), ("b.zip", Reason("archive_encrypted", "x"))]
+    skipped = [("a.zip/1.exe", "program"), ("a.zip/2.dll", "program"), ("a.zip/README", "text")]
+    left_out = [*rejected, *((name, Reason(SKIPPED, kind)) for name, kind in skipped)]
+    assert ledger.unpacked(held, studies, left_out, now_s=1110.0)
+    assert not ledger.unpacked(held, studies, left_out, now_s=1110.0)
     assert ledger.claim_batch(batch.batch_id, owner="b", now_s=1e6, lease_s=60.0) is None
     assert due_batches(ledger, 1e9, 1e9) == []
     row = ledger.batch(batch.batch_id, site="main")
     assert (row.state, row.upload_count, row.counts) == (WorkState.DONE, 2, {WorkState.OPEN: 2})
-    assert row.rejected_uploads == tuple(rejected)
+    assert (row.rejected_uploads, row.skipped) == (tuple(rejected), {"program": 2, "text": 1})
     assert set(due_ids(ledger, 1110.0)) == {study.study_id for study in studies}
     assert ledger.sources(studies[1].study_id, site="main") == studies[1]
 

@@ -29,7 +29,7 @@ from fractureai.imaging.raster import read_raster
 from fractureai.imaging.text import clean
 from fractureai.reports.bidi import base_level, levels, visual_order
 from fractureai.settings import load_settings
-from fractureai.web.multipart_related import NotMultipart, RelatedParts
+from fractureai.web.multipart import MultipartReader, NotMultipart
 from tests.fuzz import answers, child, corpus, listener, provider, web
 
 _LIMITS = DecodeLimits(max_bytes=4 << 20, max_pixels=500_000)
@@ -71,7 +71,7 @@ def _dicom_study(data: bytes) -> None:
 def _dicom_identity(data: bytes) -> None:
     with contextlib.suppress(RejectedInput), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # as in the service
-        found = Part10Reader().identify(data)
+        found = Part10Reader.identify(io.BytesIO(data), is_whole=True)
         uids = (found.sop_class_uid, found.sop_instance_uid, found.study_instance_uid)
         assert all(re.fullmatch(r"[0-9.]{1,64}", uid) for uid in uids), "a UID is digits and dots"
         assert re.fullmatch(r"[A-Z0-9]{0,16}", found.modality), "a modality is a short word"
@@ -79,7 +79,7 @@ def _dicom_identity(data: bytes) -> None:
 
 def _related(data: bytes) -> None:
     with contextlib.suppress(NotMultipart):
-        for part in RelatedParts(io.BytesIO(data), corpus.BOUNDARY):
+        for part in MultipartReader(io.BytesIO(data), corpus.BOUNDARY):
             assert part.media_type == part.media_type.strip().lower(), "a media type is plain"
             assert sum(map(len, part.chunks)) <= len(data), "a part is no larger than the whole"
 

@@ -42,19 +42,23 @@ def test_analyze_gives_every_bad_file_its_reason_and_reads_the_honest_ones(tmp_p
     together = {"truncated.dcm", "ct.dcm", "no-pixels.dcm"}
     folder = tmp_path / "in"
     write(folder, {name: data for name, data in files.items() if name not in together})
-    write(folder, {"honest.dcm": phantom_dicom(), "sixteen.png": sixteen_bit_png()})
+    latin_1 = b"M\xfcller.dcm".decode("utf-8", "surrogateescape")
+    write(folder, {"honest.dcm": phantom_dicom(), "sixteen.png": sixteen_bit_png(), latin_1: phantom_dicom(seed=9)})
+    write(folder, {"README": b"Read me.", f"{'n' * 251}.png": b"\0\1"})
     answer = _run("analyze", folder, "--json", "--out", tmp_path / "out", "--dicom")
     assert answer.returncode == 1, answer.stderr
     results = {result["label"].removeprefix("in/"): result for result in map(json.loads, answer.stdout.splitlines())}
     expected = {name: code for name, _, code in bad_files() if name not in together}
     assert {name: results[name]["reasons"][0]["code"] for name in expected} == expected
-    for name in ("honest.dcm", "sixteen.png"):
+    assert results[f"{'n' * 251}.png"]["reasons"][0]["code"] == "unknown_type"
+    assert "skipped: 1 file that is not an image (1 text)" in answer.stderr
+    for name in ("honest.dcm", "sixteen.png", "Müller.dcm"):
         assert results[name]["state"] == "done"
         (image,) = results[name]["images"]
         keys = {"file", "region", "in_scope", "assessment", "reasons", "fracture_probability", "roi_px"}
         assert keys <= set(image)
     left = [path.name for path in (tmp_path / "out").iterdir()]
-    assert sum(name.endswith(".pdf") for name in left) == 2
+    assert sum(name.endswith(".pdf") for name in left) == 3
     objects = [entry["name"] for entry in results["honest.dcm"]["dicom_objects"]]
     assert {"sr", "summary", "pdf"} <= set(objects)
     ends = {f"-{name}.dcm" for name in objects}

@@ -17,7 +17,9 @@ import psutil
 import pytest
 
 from fractureai.commands.submit import outcome_of
+from fractureai.domain.contents import SKIPPED, Content
 from fractureai.domain.reasons import REASONS
+from fractureai.imaging.media import HEAD_BYTES, content_of
 from tests.bad_files import phantom_dicom
 from tests.hostile.catalogue import catalogue
 from tests.hostile.dicom_scu import SUCCESS, stored
@@ -57,6 +59,21 @@ def _expected(entries: list[Hostile]) -> dict[str, str]:
     return {label: code for entry in entries for label, code in entry.answers().items()}
 
 
+def _told(expected: Mapping[str, str]) -> dict[str, str]:
+    """What is named; what is skipped is only counted."""
+    return {name: code for name, code in expected.items() if code != SKIPPED}
+
+
+def _came_along(entries: list[Hostile]) -> dict[str, str]:
+    """As :func:`_expected`, of a folder or an archive that holds them all."""
+    no_images = {
+        entry.name
+        for entry in entries
+        if content_of(f"in/{entry.name}", entry.data[:HEAD_BYTES]).content is Content.NO_IMAGE
+    }
+    return {name: SKIPPED if name in no_images else code for name, code in _expected(entries).items()}
+
+
 def _codes(results: list[dict[str, object]], refused: list[tuple[str, str]]) -> dict[str, str]:
     """Label to code: of results as they stand, of what was left out by its sentence."""
     found = {str(result["label"]): _code_of(result) for result in results}
@@ -85,9 +102,11 @@ def test_over_http_every_hostile_file_gets_its_answer(service: Service, tmp_path
     before = service.running.supervisor.pids()
     batch_id = service.client.submit_batch(write(tmp_path, files), label='<script>alert("pwned-marker")</script>')
     until(lambda: service.client.batch(batch_id).finished, timeout_s=350, every_s=0.5)
-    results, refused = outcome_of(service.client, [batch_id])
+    results, refused, skipped = outcome_of(service.client, [batch_id])
+    expected = _expected(entries)
     honest = {f"honest-{number}.dcm": READ for number in (1, 2)}
-    assert _differences(_codes(results, refused), _expected(entries) | honest) == {}
+    assert _differences(_codes(results, refused), _told(expected) | honest) == {}
+    assert sum(skipped.values()) == list(expected.values()).count(SKIPPED)
     assert service.running.supervisor.pids() == before, "no process was lost"
     assert _largest(service) < _MOST_MEMORY
     _nothing_speaks(service, batch_id, results)
@@ -102,11 +121,12 @@ def test_within_one_archive_every_hostile_file_gets_its_answer(service: Service,
         archive.writestr("honest.dcm", phantom_dicom(seed=63))
     batch_id = service.client.submit_batch(write(tmp_path, {"all.zip": stream.getvalue()}))
     until(lambda: service.client.batch(batch_id).finished, timeout_s=350, every_s=0.5)
-    results, refused = outcome_of(service.client, [batch_id])
+    results, refused, skipped = outcome_of(service.client, [batch_id])
     # An archive in an archive is left out as one, whatever else it would have been.
     nested = {"packed.gz": "archive_nested", "packed.7z": "archive_nested"}
-    expected = {f"all.zip/{name}": nested.get(name, code) for name, code in _expected(entries).items()}
-    assert _differences(_codes(results, refused), expected | {"all.zip/honest.dcm": READ}) == {}
+    expected = {f"all.zip/{name}": nested.get(name, code) for name, code in _came_along(entries).items()}
+    assert _differences(_codes(results, refused), _told(expected) | {"all.zip/honest.dcm": READ}) == {}
+    assert sum(skipped.values()) == list(expected.values()).count(SKIPPED)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # the sender's own, of what it is told to send
@@ -147,10 +167,12 @@ def test_on_the_command_line_every_hostile_file_gets_its_answer(tmp_path: Path) 
     assert answer.returncode == 1, answer.stderr
     assert "Traceback" not in answer.stderr
     results = [json.loads(line) for line in answer.stdout.splitlines()]
-    left_out = [line.removeprefix("left out: ").split(": ", 1) for line in answer.stderr.splitlines()]
+    lines = answer.stderr.splitlines()
+    left_out = [line.removeprefix("left out: ").split(": ", 1) for line in lines if line.startswith("left out: ")]
     found = _codes(results, [(name, sentence) for name, sentence in left_out])
-    expected = {f"in/{name}": code for name, code in (_expected(entries) | {"honest.dcm": READ}).items()}
-    assert _differences(found, expected) == {}
+    expected = {f"in/{name}": code for name, code in (_came_along(entries) | {"honest.dcm": READ}).items()}
+    assert _differences(found, _told(expected)) == {}
+    assert f"skipped: {list(expected.values()).count(SKIPPED)} files" in answer.stderr
 
 
 def _nothing_speaks(service: Service, batch_id: str, results: list[dict[str, object]]) -> None:

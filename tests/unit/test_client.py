@@ -12,7 +12,7 @@ import pytest
 from fractureai.client import Client, ServerRefused
 from fractureai.domain.study import WorkState
 from fractureai.errors import TransientFailure
-from fractureai.resumable import Patience, ResumableUpload
+from fractureai.resumable import NothingToSend, Patience, ResumableUpload
 from fractureai.web.app import WebPorts
 from tests.browser.samples import View, add, finish, open_app, open_ports, receive
 from tests.serving import serving
@@ -146,8 +146,30 @@ def test_a_file_that_is_refused_does_not_stop_the_others(
     files[2][1].write_bytes(b"x" * 2000)
     upload = ResumableUpload(client, files, memory=tmp_path / "memory")
     assert len(names_of(ports, upload.send(Patience()))) == 5
-    assert [name for name, _ in upload.refused] == ["2.png"]
-    assert "larger than this service accepts" in upload.refused[0][1]
+    assert upload.refused == [("2.png", "2 KiB, limit 1000 bytes")]
+
+
+def test_where_no_file_can_be_sent_it_is_said_of_each(client: Client, tmp_path: Path) -> None:
+    large, away = tmp_path / "RG3.dcm", tmp_path / "gone.dcm"
+    large.write_bytes(b"x" * 2000)
+    upload = ResumableUpload(client, [("RG3.dcm", large), ("gone.dcm", away)], memory=tmp_path / "memory")
+    with pytest.raises(NothingToSend) as refusal:
+        upload.send(Patience())
+    told = sorted(refusal.value.detail.removeprefix("nothing was sent: ").split("; "))
+    assert told == ["RG3.dcm: 2 KiB, limit 1000 bytes", "gone.dcm: no such file or directory"]
+
+
+def test_names_and_labels_that_are_not_utf_8_are_sent(ports: WebPorts, client: Client, tmp_path: Path) -> None:
+    raw = [name.decode("utf-8", "surrogateescape") for name in (b"M\xfcller.png", b"a\x01.png", b"a.png")]
+    files = []
+    for number, name in enumerate(raw):
+        (tmp_path / name).write_bytes(bytes([number]))
+        files.append((name, tmp_path / name))
+    upload = ResumableUpload(client, files, label=raw[0], memory=tmp_path / "memory")
+    assert sorted(names_of(ports, upload.send(Patience()))) == ["Müller.png", "a (2).png", "a.png"]
+    assert upload.called == {"Müller.png": raw[0], "a.png": raw[1], "a (2).png": raw[2]}
+    batch_id = client.submit_batch(files, label=raw[0])
+    assert sorted(names_of(ports, batch_id)) == ["Müller.png", "a.png", "a.png"]
 
 
 def test_a_server_that_was_never_there_is_not_waited_for(files: list[tuple[str, Path]], tmp_path: Path) -> None:

@@ -32,9 +32,10 @@ def test_json_lines_are_json() -> None:
 _READS_A_HEADER = """
 from fractureai.logs import configure_logging
 configure_logging()
+from io import BytesIO
 from fractureai.dicom.headers import NotUnderstood, belonging
 try:
-    belonging(b"\\x08\\0\\x18\\0UI\\x0c\\0Xanthippeus\\0", "1.2.840.10008.1.2.1")
+    belonging(BytesIO(b"\\x08\\0\\x18\\0UI\\x0c\\0Xanthippeus\\0"), "1.2.840.10008.1.2.1", is_whole=True)
 except NotUnderstood as error:
     print(error)
 """

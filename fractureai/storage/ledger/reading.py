@@ -6,6 +6,7 @@ import dataclasses
 
 from sqlalchemy import Connection, bindparam, func, select
 
+from fractureai.domain.contents import SKIPPED
 from fractureai.domain.reasons import Reason
 from fractureai.domain.records import BatchRow, Event, StudyRow
 from fractureai.domain.study import Study, WorkState
@@ -32,8 +33,14 @@ _COUNTS = (
 )
 _REJECTIONS = (
     select(REJECTIONS.c.file_name, REJECTIONS.c.code, REJECTIONS.c.detail)
-    .where(REJECTIONS.c.batch_id == bindparam("id"))
+    .where(REJECTIONS.c.batch_id == bindparam("id"), REJECTIONS.c.code != SKIPPED)
     .order_by(REJECTIONS.c.number)
+)
+_SKIPPED = (
+    select(REJECTIONS.c.detail, func.count().label("files"))
+    .where(REJECTIONS.c.batch_id == bindparam("id"), REJECTIONS.c.code == SKIPPED)
+    .group_by(REJECTIONS.c.detail)
+    .order_by(func.count().desc(), REJECTIONS.c.detail)
 )
 
 
@@ -68,6 +75,7 @@ def batch(connection: Connection, batch_id: str, *, site: str) -> BatchRow | Non
             for rejected in connection.execute(_REJECTIONS, {"id": batch_id})
         ),
         reasons=rows.reasons_of(row.reasons),
+        skipped={row.detail: row.files for row in connection.execute(_SKIPPED, {"id": batch_id})},
     )
 
 

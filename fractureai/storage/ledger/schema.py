@@ -73,7 +73,7 @@ UPLOADS = Table(
     sqlite_with_rowid=False,
 )
 
-# What of a batch became no study: an upload, or a member of one, and why.
+# What of a batch became no image of a study: an upload, or a member of one, and why; what was skipped is among them.
 REJECTIONS = Table(
     "rejections",
     METADATA,

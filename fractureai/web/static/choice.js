@@ -3,7 +3,7 @@
 // An item: file, name, size, identity; note (what is said of it), trouble (why it is not sent), action (what its button
 // does), state ("", "sending", "sent"), sentBytes, arrived; number (its place in the upload).
 
-import { allowed, count, size } from "./files.js";
+import { allowed, count, pictureOfViewer, size } from "./files.js";
 import { recognise } from "./memory.js";
 
 const byName = new Intl.Collator(undefined, { numeric: true });
@@ -28,11 +28,14 @@ export class Choice {
   async add(files, kept) {
     const known = new Set(this.items.map((item) => item.identity));
     const fresh = [];
+    const ofViewer = pictureOfViewer(files.map(({ name }) => name));
     for (const { file, name } of files) {
       const identity = `${name}\n${file?.size}\n${file?.lastModified}`;
       if (known.has(identity)) continue;
       known.add(identity);
-      const trouble = allowed(file, name, this.limits);
+      const trouble = ofViewer(name)
+        ? "A picture of a disc’s viewer, not a radiograph; left out."
+        : allowed(file, name, this.limits);
       fresh.push(unsent({ file, name, identity, size: file?.size ?? 0, trouble, action: "Remove" }));
     }
     this.items.push(...fresh.sort((one, other) => byName.compare(one.name, other.name)));

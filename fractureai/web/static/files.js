@@ -1,7 +1,9 @@
 // Files out of a drop, folders included, and what can be told of a file before it is sent.
 
-const UNITS = ["bytes", "KiB", "MiB", "GiB"];
-const NAME_LENGTH = 255;
+// As fractureai/domain/sizes.py writes them.
+const UNITS = ["bytes", "KiB", "MiB", "GiB", "TiB"];
+// Each letter may take nine bytes of a header. The service keeps less of it, and a hash of the rest.
+const NAME_LENGTH = 600;
 
 // By name only what no radiograph is called; what a file holds is the server's to judge.
 const LEFT_OUT = [
@@ -13,11 +15,11 @@ const LEFT_OUT = [
 export function size(bytes) {
   let value = bytes;
   let unit = 0;
-  while (value >= 1024 && unit < UNITS.length - 1) {
+  while (Math.round(value) >= 1024 && unit < UNITS.length - 1) {
     value /= 1024;
     unit += 1;
   }
-  return `${unit && value < 10 ? value.toFixed(1) : Math.round(value)} ${UNITS[unit]}`;
+  return `${unit && value < 9.95 ? value.toFixed(1).replace(/\.0$/, "") : Math.round(value)} ${UNITS[unit]}`;
 }
 
 const grouped = new Intl.NumberFormat("en", { useGrouping: "min2" });
@@ -35,8 +37,23 @@ export function allowed(file, name, limits) {
   if (known) return known[1];
   if (file.size === 0) return "The file is empty. Export it again; the copy may have been cut off.";
   if (file.size > limits.fileBytes)
-    return `The file has ${size(file.size)}; this service accepts ${size(limits.fileBytes)}. Send one image per file.`;
+    return `The file is ${size(file.size)}; the limit is ${size(limits.fileBytes)}. Send one image per file.`;
   return undefined;
+}
+
+const PICTURE = /\.(png|jpe?g|bmp|gif|tiff?|webp)$/i;
+const INDEX = /(^|\/)DICOMDIR$/i;
+// What a DICOM file on a disc is called: no ending, one of digits, or its own.
+const DICOM = /(^|\/)[^/.]+$|\.(dcm|\d+)$/i;
+
+/** Whether a name is that of a picture of a disc's viewer: below a folder with a DICOMDIR and DICOM files. */
+export function pictureOfViewer(names) {
+  const below = (folder, name) => name.startsWith(folder);
+  const folders = names.filter((name) => INDEX.test(name)).map((name) => name.replace(/[^/]*$/, ""));
+  const discs = folders.filter((folder) =>
+    names.some((name) => below(folder, name) && DICOM.test(name) && !INDEX.test(name)),
+  );
+  return (name) => name.includes("/") && PICTURE.test(name) && discs.some((folder) => below(folder, name));
 }
 
 /** All files of a drop with their paths; folders are walked, and `found(number)` tells how far it is. */

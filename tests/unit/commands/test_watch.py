@@ -52,7 +52,8 @@ class Watching:
         self.begin()
 
     def begin(self) -> None:
-        self.work = Watch(Inbox(self.folder, 10.0), Client(self.url), Sorting(), self.told.append)
+        inbox = Inbox(self.folder, 10.0, self.told.append)
+        self.work = Watch(inbox, Client(self.url), Sorting(), self.told.append)
 
     def look(self, *, after_s: float = 0.0) -> bool:
         self.now_s += after_s
@@ -91,6 +92,25 @@ def put(folder: Path, *names: str) -> None:
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(f"content of {name}".encode())
+
+
+def put_raw(folder: Path, *names: str) -> None:
+    """As :func:`put`, for names that are not UTF-8."""
+    for number, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(f"content {number} of {len(names)}".encode())
+
+
+def too_deep(folder: Path) -> None:
+    """A folder whose paths are longer than the system takes; it is built from within."""
+    (folder / "deep").mkdir()
+    at = os.open(folder / "deep", os.O_RDONLY)
+    for _ in range(20):
+        os.mkdir("d" * 240, dir_fd=at)
+        below = os.open("d" * 240, os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = below
+    os.close(at)
 
 
 def lying(folder: Path) -> list[str]:
@@ -133,10 +153,10 @@ def test_what_is_still_being_written_is_left_alone(folder: Path, watching: Watch
     watching.look()
     assert inside(folder) == [
         ".hidden.dcm",
+        "done/export/DICOMDIR",
         "done/export/a.dcm",
         "done/export/b.dcm",
         "done/growing.dcm",
-        "export/DICOMDIR",
         "half.dcm.part",
     ]
 
@@ -161,7 +181,93 @@ def test_what_cannot_be_used_goes_to_rejected_with_the_reason(
         "rejected/scan/left.dcm.reason.txt",
     ]
     assert "damaged or incomplete" in (folder / "rejected/broken.dcm.reason.txt").read_text()
-    assert "larger than this service accepts" in (folder / "rejected/huge.dcm.reason.txt").read_text()
+    assert (folder / "rejected/huge.dcm.reason.txt").read_text() == "2 KiB, limit 1000 bytes\n"
+
+
+LATIN_1 = b"M\xfcller".decode("utf-8", "surrogateescape")
+
+
+def test_names_that_are_not_utf_8_or_as_long_as_they_may_be_are_names(
+    folder: Path, watching: Watching, ports: WebPorts
+) -> None:
+    longest = f"{'n' * 251}.dcm"
+    put_raw(folder, f"{LATIN_1}.dcm", f"{LATIN_1}/broken.dcm", "a\x01b.dcm", longest, f"bad/{longest}")
+    watching.look()
+    watching.look(after_s=11)
+    watching.begin()  # what is remembered can be read again
+    assert sorted(work_on(ports, left_out="broken.dcm")[0]) == sorted(
+        ["Müller.dcm", "Müller/broken.dcm", "ab.dcm", longest, f"bad/{longest}"]
+    )
+    watching.look()
+    for raw in (f"{LATIN_1}.dcm", "a\x01b.dcm", longest, f"bad/{longest}"):
+        assert (folder / "done" / raw).is_file()
+    assert (folder / "rejected" / LATIN_1 / "broken.dcm.reason.txt").is_file()
+    assert "Traceback" not in "".join(watching.told)
+    (folder / longest).write_bytes((folder / "done" / longest).read_bytes())
+    watching.look()
+    watching.look(after_s=11)
+    assert (folder / "done" / f"{'n' * 249}-2.dcm").is_file(), "the next like it fits as well"
+
+
+def test_a_reason_is_written_beside_a_file_of_the_longest_name(
+    folder: Path, watching: Watching, ports: WebPorts
+) -> None:
+    longest = f"{'ö' * 125}.dcm"
+    put(folder, longest)
+    watching.look()
+    watching.look(after_s=11)
+    work_on(ports, left_out=".dcm")
+    watching.look()
+    (reason,) = (folder / "rejected").glob("*.reason.txt")
+    assert "damaged" in reason.read_text()
+    assert (folder / "rejected" / longest).is_file()
+
+
+def test_one_entrys_trouble_costs_that_entry(folder: Path, watching: Watching, ports: WebPorts) -> None:
+    put(folder, "good.dcm", "stuck.dcm")
+    too_deep(folder)
+    (folder / "done").mkdir()
+    for _ in range(3):
+        watching.look(after_s=11)
+    with pytest.MonkeyPatch.context() as patched:
+        rename = Path.rename
+
+        def refuses(path: Path, target: Path) -> Path:
+            if path.name == "stuck.dcm":
+                raise PermissionError(13, "Permission denied")
+            return rename(path, target)
+
+        patched.setattr(Path, "rename", refuses)
+        assert work_on(ports) == [["good.dcm", "stuck.dcm"]]
+        for _ in range(3):
+            watching.look(after_s=11)
+    assert (folder / "done/good.dcm").is_file()
+    assert (folder / "stuck.dcm").is_file()
+    assert work_on(ports) == [], "it is not sent again"
+    told = [line for line in watching.told if line.startswith("left alone")]
+    assert told == ["left alone: deep: file name too long", "left alone: stuck.dcm: permission denied"]
+
+
+def test_of_a_patients_disc_only_the_images_are_sent(folder: Path, watching: Watching, ports: WebPorts) -> None:
+    put(folder, "cd/README.TXT", "cd/VIEWER/VIEW.EXE", "cd/IMAGES/I1", "notes/letter.txt", "cd/.DS_Store")
+    (folder / "cd/DICOMDIR").write_bytes(bytes(128) + b"DICM")
+    (folder / "cd/IMAGES/I1").write_bytes(bytes(128) + b"DICM 1")
+    (folder / "cd/VIEWER/I.PNG").write_bytes(b"\x89PNG\r\n\x1a\n")
+    watching.look()
+    watching.look(after_s=11)
+    watching.begin()
+    assert work_on(ports) == [["cd/IMAGES/I1"]]
+    watching.look(after_s=11)
+    assert inside(folder) == [
+        "cd/.DS_Store",
+        *("done/cd/DICOMDIR", "done/cd/IMAGES/I1", "done/cd/README.TXT", "done/cd/VIEWER/I.PNG"),
+        *("done/cd/VIEWER/VIEW.EXE", "done/notes/letter.txt"),
+    ]
+    assert "skipped in notes: 1 file that is not an image (1 text)" in watching.told
+    assert any(
+        line.startswith("skipped in cd: 4 files that are not images (1 DICOM directory, 1 picture of a disc's viewer")
+        for line in watching.told
+    )
 
 
 def test_files_that_the_service_calls_otherwise_are_known(folder: Path, ports: WebPorts, tmp_path: Path) -> None:

@@ -121,12 +121,14 @@ def save(dataset: Dataset, path: Path) -> Path:
     return path
 
 
-def statuses(port: int, datasets: Sequence[Dataset], *, ae_title: str = "XRAY1", **named: Any) -> list[int | None]:
+def statuses(
+    port: int, datasets: Sequence[Dataset], *, ae_title: str = "XRAY1", called: str = "ANY-SCP", **named: Any
+) -> list[int | None]:
     """The status of each C-STORE over one association; ``None`` where there was no answer."""
     entity = AE(ae_title)
     for sop_class in {dataset.SOPClassUID for dataset in datasets}:
         entity.add_requested_context(sop_class, ExplicitVRLittleEndian)
-    association = entity.associate("127.0.0.1", port, **named)
+    association = entity.associate("127.0.0.1", port, ae_title=called, **named)
     if not association.is_established:
         return [None] * len(datasets)
     answers = [association.send_c_store(dataset) for dataset in datasets]

@@ -12,12 +12,22 @@ from typing import Any
 
 import pytest
 from pydicom import dcmread
-from pydicom.uid import CTImageStorage, DigitalXRayImageStorageForPresentation, RLELossless, generate_uid
+from pydicom.encaps import encapsulate
+from pydicom.uid import (
+    CTImageStorage,
+    DigitalXRayImageStorageForPresentation,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
+    generate_uid,
+)
 from pynetdicom import AE, evt
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.dsutils import encode
 
+from fractureai.dicom.headers import Head, NotUnderstood, belonging
 from fractureai.dicom.peers import Caller, Peers
+from fractureai.domain.examinations import examination_id
 from fractureai.errors import TransientFailure
 from tests.dicom_programs import dcmtk, needs_dcmtk, run
 from tests.integration.waiting import until
@@ -75,6 +85,75 @@ def test_encodings_come_as_they_are(post: Post) -> None:
     association.release()
     with post.store.as_file(post.arrivals()[0]) as path:
         assert dcmread(path).file_meta.TransferSyntaxUID == RLELossless
+
+
+@pytest.mark.parametrize("mib", [1, 3])
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+def test_private_data_before_the_uids_are_read_past(post: Post, mib: int, syntax: str) -> None:
+    dataset = radiograph(study="1.2.826.0.1.77")
+    block = dataset.private_block(0x0009, "ACME", create=True)
+    # The StudyInstanceUID begins within the last bytes of the first MiB, or far behind it.
+    block.add_new(1, "OB", bytes((mib << 20) - 300))
+    block.add_new(2, "SQ", [radiograph()])
+    dataset.file_meta.TransferSyntaxUID = syntax
+    entity = AE("XRAY1")
+    entity.add_requested_context(dataset.SOPClassUID, syntax)
+    association = entity.associate("127.0.0.1", post.port)
+    assert association.send_c_store(dataset).Status == 0
+    association.release()
+    (row,) = post.ledger.due_examinations(now_s=1e12, limit=10)
+    assert row == examination_id("local", "1.2.826.0.1.77")
+
+
+def test_a_uid_that_the_end_of_what_is_held_cuts_is_not_taken_for_a_shorter_one() -> None:
+    dataset = radiograph(study="1.2.826.0.1.77.88.99")
+    encoded = encode(dataset, False, True)
+    assert encoded is not None
+    cut = encoded.index(b"1.2.826.0.1.77.88.99") + 14
+    with pytest.raises(NotUnderstood):
+        belonging(BytesIO(encoded[:cut]), ExplicitVRLittleEndian, is_whole=False)
+    assert belonging(BytesIO(encoded), ExplicitVRLittleEndian, is_whole=False).study_instance_uid.endswith("88.99")
+
+
+def test_elements_without_end_before_the_uids_are_not_read_for_ever(post: Post) -> None:
+    head = Head(lambda stream, is_whole: belonging(stream, ExplicitVRLittleEndian, is_whole=is_whole))
+    for _ in range(3):
+        head.write(b"\x09\x00\x10\x00LO\x00\x00" * 100_000)
+    with pytest.raises(NotUnderstood, match="cannot be read"):
+        head.identify()
+
+
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.4.112", "1.2.840.10008.1.2.1.98", "1.2.840.10008.1.2.8.1"])
+def test_newer_encodings_come_as_they_are(post: Post, syntax: str, tmp_path: Path) -> None:
+    dataset = radiograph()
+    dataset.PixelData = encapsulate([b"\xff\x0a a frame"])
+    dataset["PixelData"].is_undefined_length = True
+    dataset.file_meta.TransferSyntaxUID = syntax
+    entity = AE("XRAY1")
+    entity.add_requested_context(dataset.SOPClassUID, syntax)
+    association = entity.associate("127.0.0.1", post.port)
+    assert [context.transfer_syntax for context in association.accepted_contexts] == [[syntax]]
+    with pytest.MonkeyPatch.context() as patched:
+        # pydicom does not know that the newest ones are explicit and little endian.
+        patched.setattr("pydicom.uid.UID.is_transfer_syntax", property(lambda _: True))
+        assert association.send_c_store(dataset).Status == 0
+    association.release()
+    (key,) = post.arrivals()
+    with post.store.as_file(key) as path:
+        assert dcmread(path, stop_before_pixels=True).file_meta.TransferSyntaxUID == syntax
+
+
+def test_a_called_ae_title_may_be_demanded(post: Post) -> None:
+    post.listen(called_ae_titles=frozenset({"FRACTUREAI", "FRACTURE 2"}))
+    assert statuses(post.port, [radiograph()], called="FRACTURE 2") == [0]
+    association = AE("XRAY1")
+    association.add_requested_context(radiograph().SOPClassUID)
+    refused = association.associate("127.0.0.1", post.port, ae_title="ELSEWHERE")
+    answer = refused.acceptor.primitive
+    assert refused.is_rejected
+    assert (answer.result, answer.result_source, answer.diagnostic) == (1, 1, 7)
+    post.listen()
+    assert statuses(post.port, [radiograph()], called="ELSEWHERE") == [0]
 
 
 def test_what_is_no_radiograph_is_refused_when_the_association_is_made(post: Post) -> None:

@@ -152,3 +152,31 @@ def test_what_openjph_encodes(
     assert read.header.transfer_syntax_uid == syntax
     difference = np.abs(read.pixels.astype(int) - read_dicom(written(plain), ANY_SIZE).pixels)
     assert difference.max() <= (1 if syntax == uid.HTJ2K else 0)
+
+
+def test_native_pixels_in_fragments_are_read_as_native_ones() -> None:
+    dataset, native = as_radiograph("CT_small.dcm")
+    expected = read_dicom(native, ANY_SIZE).pixels
+    pixels = dataset.PixelData
+    dataset.PixelData = encapsulate([pixels])
+    dataset["PixelData"].is_undefined_length = True
+    dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1.98"
+    stream = io.BytesIO()
+    dataset.save_as(stream)
+    assert np.array_equal(read_dicom(stream.getvalue(), ANY_SIZE).pixels, expected)
+    with pytest.raises(RejectedInput) as refused:
+        read_dicom(stream.getvalue().replace(b"\xfe\xff\x00\xe0", b"\xfe\xff\x01\xe0"), ANY_SIZE)
+    assert refused.value.code == "damaged"
+
+
+def test_an_encoding_that_is_not_known_is_not_called_damage() -> None:
+    dataset, _ = as_radiograph("CT_small.dcm")
+    dataset.PixelData = encapsulate([b"some frame"])
+    dataset["PixelData"].is_undefined_length = True
+    dataset.file_meta.TransferSyntaxUID = uid.HTJ2KLossless
+    stream = io.BytesIO()
+    dataset.save_as(stream)
+    unheard_of = stream.getvalue().replace(uid.HTJ2KLossless.encode(), b"1.2.840.10008.1.2.4.999")
+    with pytest.raises(RejectedInput) as refused:
+        read_dicom(unheard_of, ANY_SIZE)
+    assert refused.value.code == "unsupported_encoding"

@@ -235,6 +235,12 @@ def test_a_missing_glyph_is_a_visible_box(write, kit) -> None:
     assert _ink(write(kit.assessed(patient_id="\U0001f9b4"))).sum() > 20
 
 
+@pytest.mark.parametrize(("name", "is_said"), [("张喆 山田 김철수 Müller", False), ("𠮷田^太郎", True)])
+def test_a_character_that_no_font_has_is_said_to_be_missing(write, kit, name, is_said) -> None:
+    with pymupdf.open(stream=write(kit.assessed(patient_name=name))) as document:
+        assert bool(document[0].search_for("missing in the fonts of this report")) is is_said
+
+
 def test_pictures_are_placed_with_the_region_of_interest(write, kit) -> None:
     with pymupdf.open(stream=write(kit.assessed())) as document:
         page = document[1]

@@ -86,6 +86,20 @@ def test_a_header_that_names_another_bone_forbids_no_fracture(house: House, prob
     assert "body_part_mismatch" in [reason["code"] for reason in result["reasons"]]
 
 
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [(b"M\xfcller", "text_guessed"), (b"\xc8\xe2\xe0\xed\xee\xe2", "text_undecoded"), (b"Miller", None)],
+)
+def test_a_name_that_may_be_wrong_is_said_beside_the_assessment(house: House, name: bytes, code: str | None) -> None:
+    house.models.by_region["hand"].probability = 0.05
+    data = phantom_dicom()
+    at = data.index(b"\x10\x00\x10\x00PN") + 8
+    result = _run(house, house.accepted(data[:at] + name + data[at + len(name) :]))
+    assert result["assessment"] == "no_fracture"
+    assert [reason["code"] for reason in result["reasons"]] == ([code] if code else [])
+    assert [reason["code"] for reason in result["images"][0]["reasons"]] == ([code] if code else [])
+
+
 def test_a_chest_by_its_header_is_not_read_however_it_looks(house: House) -> None:
     uids = {f"{level}_uid": f"1.2.826.0.1.3680043.10.1.9.{level_number}" for level_number, level in enumerate(_LEVELS)}
     result = _run(house, house.accepted(chest_dicom(1, **uids, size_px=200)))

@@ -104,6 +104,10 @@ def test_an_archive_is_cleaned_member_by_member(store: DeidentifyingStore, house
             ("Musterfrau/1.dcm", dicom(1)),
             ("Musterfrau/2.dcm", dicom(2)),
             ("Musterfrau/letter.txt", b"Dear Mrs Musterfrau"),
+            ("Musterfrau/DICOMDIR", b"\0" * 128 + b"DICM Musterfrau"),
+            ("Musterfrau/viewer/view.exe", b"MZ Musterfrau"),
+            ("Musterfrau/viewer/icon.png", png(seed=9)),
+            ("Musterfrau/inner.zip", b"PK\x03\x04 Musterfrau"),
             ("other.png", png()),
         ):
             archive.writestr(name, data)
@@ -113,7 +117,11 @@ def test_an_archive_is_cleaned_member_by_member(store: DeidentifyingStore, house
     assert b"Musterfrau" not in kept
     assert intake.run(batch.batch_id, house) == "done"
     studies = house.ledger.studies(site="local").rows
-    assert sorted(study.image_count for study in studies) == [1, 1, 2]
+    assert sorted(study.image_count for study in studies) == [1, 2]
+    row = house.ledger.batch(batch.batch_id, site="local")
+    assert row is not None
+    assert row.skipped == {"DICOM directory": 1, "picture of a disc's viewer": 1, "program": 1, "text": 1}
+    assert [reason.code for _, reason in row.rejected_uploads] == ["archive_nested"]
     assert all(study.state is WorkState.OPEN for study in studies)
     assert not any("Musterfrau" in study.label for study in studies)
 

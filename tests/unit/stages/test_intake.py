@@ -10,7 +10,9 @@ from dataclasses import replace
 import pytest
 
 from fractureai.domain import keys
+from fractureai.domain.contents import DICOM_DIRECTORY, SKIPPED
 from fractureai.domain.ports import QueueLine
+from fractureai.domain.reasons import Reason
 from fractureai.domain.records import Priority
 from fractureai.domain.study import Grouping, Stage, WorkState
 from fractureai.domain.study_json import study_from_json
@@ -51,7 +53,7 @@ def test_files_and_archives_become_studies(house: House) -> None:
     row = house.ledger.batch(batch.batch_id, site="local")
     assert row is not None
     assert row.counts[WorkState.OPEN] == 3
-    assert [name for name, _ in row.rejected_uploads] == ["more.zip/a/__MACOSX/x"]
+    assert (row.rejected_uploads, row.skipped) == ((), {"system file": 1})
     labels = {study.label for study in house.ledger.studies(site="local").rows}
     assert labels == {"one.png", "more.zip/a/two.png", "more.zip/three.png"}
     assert len(house.queue.sent) == 3
@@ -300,8 +302,49 @@ def test_an_archive_of_nothing_says_so(house: House, members: tuple[tuple[str, b
     assert [(name, reason.code) for name, reason in row.rejected_uploads] == [("nothing.zip", "no_images")]
 
 
-def test_the_index_of_a_medium_is_left_out_by_its_name(house: House) -> None:
-    batch = house.batch(("CD/DICOMDIR", b"\0" * 128 + b"DICM"), ("CD/IM1", png()))
-    studies, rejected = intake.unpack(batch, house)
+def test_an_archive_without_an_image_says_so_beside_what_it_holds(house: House) -> None:
+    batch = house.batch(("papers.zip", _zip(("a.txt", b"text"), ("b/c.exe", b"MZ"))))
+    assert intake.run(batch.batch_id, house) == "done"
+    row = house.ledger.batch(batch.batch_id, site="local")
+    assert row is not None
+    assert [(name, reason.code) for name, reason in row.rejected_uploads] == [("papers.zip", "no_images")]
+    assert row.skipped == {"program": 1, "text": 1}
+
+
+DISC = (
+    ("DICOMDIR", b"\0" * 128 + b"DICM"),
+    ("AUTORUN.INF", b"[autorun]"),
+    ("VIEWER/VIEW.EXE", b"MZ\x90\0"),
+    ("VIEWER/HELP.HTM", b"<html>"),
+    ("VIEWER/ICONS/I0.PNG", png(seed=7)),
+    ("JPEG/HAND.JPG", b"\xff\xd8\xff\xe0"),
+    ("IMAGES/I1", _dicom("7", 1)),
+    ("IMAGES/I2", _dicom("8", 1)),
+    ("IMAGES/I3", bytes(600)),
+)
+
+
+@pytest.mark.parametrize("as_archive", [True, False])
+def test_of_a_patients_disc_the_images_are_studies_and_the_rest_is_counted(house: House, as_archive: bool) -> None:
+    files = (("cd.zip", _zip(*DISC)),) if as_archive else tuple((f"cd.zip/{name}", data) for name, data in DISC)
+    batch = house.batch(*files, ("loose.png", png(seed=8)), ("notes.txt", b"not in a folder, so it is told of"))
+    studies, left_out = intake.unpack(batch, house)
+    labels = ["cd.zip/IMAGES/I1", "cd.zip/IMAGES/I2", "cd.zip/IMAGES/I3", "loose.png", "notes.txt"]
+    assert [study.label for study in studies] == labels
+    assert {name.removeprefix("cd.zip/"): reason.detail for name, reason in left_out} == {
+        "DICOMDIR": "DICOM directory",
+        "AUTORUN.INF": "system file",
+        "VIEWER/VIEW.EXE": "program",
+        "VIEWER/HELP.HTM": "web page",
+        "VIEWER/ICONS/I0.PNG": "picture of a disc's viewer",
+        "JPEG/HAND.JPG": "picture of a disc's viewer",
+    }
+    assert {reason.code for _, reason in left_out} == {SKIPPED}
+    assert sum(len(study.images) for study in studies) + len(left_out) == len(DISC) + 2
+
+
+def test_an_index_without_dicom_files_makes_no_disc(house: House) -> None:
+    batch = house.batch(("CD/DICOMDIR", b"\0" * 128 + b"DICM"), ("CD/IM1", png()), ("DICOMDIR", b"x"))
+    studies, left_out = intake.unpack(batch, house)
     assert [study.label for study in studies] == ["CD/IM1"]
-    assert [(name, reason.code) for name, reason in rejected] == [("CD/DICOMDIR", "dicom_directory")]
+    assert left_out == [(name, Reason(SKIPPED, DICOM_DIRECTORY)) for name in ("CD/DICOMDIR", "DICOMDIR")]

@@ -10,6 +10,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from flask.testing import FlaskClient
+from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import (
     ComputedRadiographyImageStorage,
@@ -140,6 +141,16 @@ def test_the_answer_may_be_xml(client: FlaskClient) -> None:
     assert send(client, instance(1), headers={"Accept": "text/csv"}).status_code == 406
 
 
+def test_private_data_before_the_uids_are_read_past(client: FlaskClient, ports: WebPorts) -> None:
+    dataset = dcmread(io.BytesIO(instance(1)))
+    dataset.private_block(0x0009, "ACME", create=True).add_new(1, "OB", bytes(3 << 20))
+    stream = io.BytesIO()
+    dataset.save_as(stream)
+    answer = send(client, stream.getvalue())
+    assert (answer.status_code, instances_of(answer, "00081199")) == (200, [f"{STUDY}.1"])
+    assert arrived(ports) == ["STOW-RS CR"]
+
+
 def test_any_transfer_syntax_is_told_by_its_head(client: FlaskClient) -> None:
     assert send(client, instance(1, syntax=DeflatedExplicitVRLittleEndian)).status_code == 200
 
@@ -147,7 +158,8 @@ def test_any_transfer_syntax_is_told_by_its_head(client: FlaskClient) -> None:
 @pytest.mark.parametrize(
     ("kind", "status"),
     [
-        ("application/dicom", 415),
+        ("", 415),
+        ("application/dicom+json", 415),
         ("multipart/form-data; boundary=0815", 415),
         ('multipart/related; type="application/dicom+json"; boundary=0815', 415),
         ("multipart/related; boundary=0815", 200),
@@ -160,6 +172,64 @@ def test_other_forms_are_refused_with_what_is_wanted(client: FlaskClient, kind: 
     assert answer.status_code == status
     if status >= 400:
         assert answer.mimetype == "application/problem+json"
+
+
+CLIENTS = {
+    "PS3.18 and Orthanc": 'multipart/related; type="application/dicom"; boundary=0815',
+    "dicomweb-client for Python": 'multipart/related; type="application/dicom"; boundary="0815"',
+    "dicomweb-client for JavaScript, OHIF": "multipart/related; type=application/dicom; boundary=0815",
+    "curl as dcm4chee shows it": "multipart/related; type=application/dicom;boundary=0815",
+    "dwv, Weasis and scripts": "multipart/related;type=application/dicom;boundary=0815;",
+    "MITK": "multipart/related; type='application/dicom'; boundary='0815'",
+    "fo-dicom and .NET": 'multipart/related; boundary="0815"; type="application/dicom"',
+    "Java Mail": 'Multipart/Related; Type="application/dicom";\tBoundary="0815"; start="<1@host>"',
+    "a transfer syntax in it": 'multipart/related; type="application/dicom; transfer-syntax=*"; boundary=0815',
+    "a transfer syntax beside it": 'multipart/related; type="application/dicom"; transfer-syntax=*; boundary=0815',
+    "no type": "multipart/related; boundary=0815",
+}
+
+
+@pytest.mark.parametrize("content_type", CLIENTS.values(), ids=CLIENTS)
+def test_content_types_of_real_clients(client: FlaskClient, content_type: str) -> None:
+    answer = send(client, instance(1), content_type=content_type)
+    assert (answer.status_code, instances_of(answer, "00081199")) == (200, [f"{STUDY}.1"])
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"",
+        b"Content-Type:\r\n",
+        b"Content-Type: application/octet-stream\r\nContent-Disposition: form-data; name=file; filename=a.dcm\r\n",
+        b"content-type: APPLICATION/DICOM;transfer-syntax=1.2.840.10008.1.2.1\r\nContent-Length: 99\r\n",
+        b'Content-Type: "application/dicom"\r\nMIME-Version: 1.0\r\nContent-ID: <1>\r\n',
+    ],
+)
+def test_headers_of_parts_of_real_clients(client: FlaskClient, head: bytes) -> None:
+    data = b"This is a preamble.\r\n--0815\r\n" + head + b"\r\n" + instance(1) + b"\r\n--0815--\r\nAn epilogue."
+    answer = client.post("/dicomweb/studies", data=data, content_type="multipart/related; boundary=0815")
+    assert (answer.status_code, instances_of(answer, "00081199")) == (200, [f"{STUDY}.1"])
+
+
+def test_one_instance_may_be_the_whole_body(client: FlaskClient, ports: WebPorts) -> None:
+    answer = client.post("/dicomweb/studies", data=instance(1), content_type="application/dicom")
+    assert (answer.status_code, instances_of(answer, "00081199")) == (200, [f"{STUDY}.1"])
+    assert arrived(ports) == ["STOW-RS CR"]
+
+
+@pytest.mark.parametrize(
+    ("content_type", "said"),
+    [
+        ("multipart/form-data; boundary=0815", "“multipart/form-data; boundary=0815”"),
+        ('multipart/related; type="application/dicom+json"; boundary=0815', "application/dicom+json"),
+        ("multipart/related; boundary=other", "“other”"),
+        ("multipart/related", "names no boundary"),
+    ],
+)
+def test_a_refusal_says_what_was_wrong(client: FlaskClient, content_type: str, said: str) -> None:
+    detail = send(client, instance(1), content_type=content_type).json["detail"]
+    assert said in detail
+    assert "Send files as" not in detail
 
 
 def test_a_request_without_parts_is_told_so(client: FlaskClient) -> None:

@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 from fractureai.domain.records import Channel, DeliveredObject, ObjectState, Subscriber
 from fractureai.storage.ledger.sql import SqlLedger
 from fractureai.web.context import WebPorts
+from fractureai.web.data_flows import DataFlows
 from tests.browser.samples import View, finish, open_app, receive
 
 PACS = Subscriber(Channel.DICOM, "pacs", only_done=True)
@@ -24,7 +25,8 @@ def sending(ports: WebPorts, tmp_path: Path) -> WebPorts:
 
 
 def test_the_page(sending: WebPorts) -> None:
-    client: FlaskClient = open_app(sending).test_client()
+    client: FlaskClient = open_app(sending, data_flows=DataFlows(dicom_destinations=1)).test_client()
+    assert "No destination is set up" in open_app(sending).test_client().get("/deliveries").text
     assert "has reached its destination" in client.get("/deliveries").text
     study = receive(sending, [View("a.png")])
     finish(sending, study, [View("a.png")])
@@ -33,7 +35,7 @@ def test_the_page(sending: WebPorts) -> None:
     assert delivery is not None
     sending.ledger.give_up_delivery(delivery, "1 of 5 refused: sr (status 0xA700)", now_s=sending.clock())
     text = client.get("/deliveries").text
-    assert "given up" in text
+    assert "<strong>failed</strong> after" in text
     assert "sr (status 0xA700)" in text
     fates = [
         DeliveredObject("pdf", ObjectState.VERIFIED),
