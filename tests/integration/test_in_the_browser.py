@@ -38,7 +38,8 @@ def _folder(path: Path) -> Path:
         place.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
     for name, data, _ in bad_files():
         (path / name).write_bytes(data)
-    (path / "DICOMDIR").write_bytes(b"an index")
+    (path / "disc").mkdir()
+    (path / "disc" / "DICOMDIR").write_bytes(b"an index")
     return path
 
 

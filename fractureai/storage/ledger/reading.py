@@ -40,7 +40,6 @@ _SKIPPED = (
     select(REJECTIONS.c.detail, func.count().label("files"))
     .where(REJECTIONS.c.batch_id == bindparam("id"), REJECTIONS.c.code == SKIPPED)
     .group_by(REJECTIONS.c.detail)
-    .order_by(func.count().desc(), REJECTIONS.c.detail)
 )
 
 
@@ -62,6 +61,7 @@ def batch(connection: Connection, batch_id: str, *, site: str) -> BatchRow | Non
     row = connection.execute(_BATCH, which).one_or_none()
     if row is None:
         return None
+    skipped = connection.execute(_SKIPPED, which).all()
     return BatchRow(
         site=row.site,
         batch_id=row.batch_id,
@@ -75,7 +75,7 @@ def batch(connection: Connection, batch_id: str, *, site: str) -> BatchRow | Non
             for rejected in connection.execute(_REJECTIONS, {"id": batch_id})
         ),
         reasons=rows.reasons_of(row.reasons),
-        skipped={row.detail: row.files for row in connection.execute(_SKIPPED, {"id": batch_id})},
+        skipped={row.detail: row.files for row in sorted(skipped, key=lambda row: (-row.files, row.detail))},
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from io import BytesIO
 
 import pytest
 from pydicom.uid import ExplicitVRLittleEndian
@@ -21,12 +22,12 @@ def data_set(sop: bytes = SOP, study: bytes = STUDY) -> bytes:
 
 @pytest.mark.parametrize("padding", [b"", b"\0", b" ", b" \0", b"\0 ", b"\0\0\0"])
 def test_padding_of_any_kind_makes_no_other_instance(padding: bytes) -> None:
-    found = belonging(data_set(SOP + padding, b" " + STUDY + padding), ExplicitVRLittleEndian)
+    found = belonging(BytesIO(data_set(SOP + padding, b" " + STUDY + padding)), ExplicitVRLittleEndian, is_whole=True)
     assert (found.sop_instance_uid, found.study_instance_uid) == (SOP.decode(), STUDY.decode())
 
 
 def test_a_leading_zero_makes_another_one() -> None:
-    found = belonging(data_set(b"1.2.826.0.01.5"), ExplicitVRLittleEndian)
+    found = belonging(BytesIO(data_set(b"1.2.826.0.01.5")), ExplicitVRLittleEndian, is_whole=True)
     assert found.sop_instance_uid == "1.2.826.0.01.5"
 
 
@@ -35,4 +36,4 @@ def test_a_leading_zero_makes_another_one() -> None:
 )
 def test_what_does_not_name_itself_is_not_taken(sop: bytes, study: bytes, missing: str) -> None:
     with pytest.raises(NotUnderstood, match=missing):
-        belonging(data_set(sop, study), ExplicitVRLittleEndian)
+        belonging(BytesIO(data_set(sop, study)), ExplicitVRLittleEndian, is_whole=True)

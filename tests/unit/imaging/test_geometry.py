@@ -31,7 +31,7 @@ from fractureai.imaging.raster import read_raster
 from tests.unit.imaging.conftest import build_dataset, to_bytes
 
 LIMITS = DecodeLimits()
-NAMELESS = Replacements("P", "A", {}, None)
+NAMELESS = Replacements("P", "", "A", {}, None)
 HEIGHT, WIDTH = 120, 80
 MARK = (24, 32, 40, 64)
 """Where a bright mark is, ``x0 y0 x1 y1`` on the upright grid of square pixels."""

@@ -74,7 +74,7 @@ def test_what_follows_a_single_picture_is_not_looked_at() -> None:
 def test_names_of_a_second_picture_go() -> None:
     secret = segment(0xFE, b"Musterfrau")
     cleaned = deidentified(
-        jpeg(PIXELS, MULTI_PICTURE) + jpeg(PIXELS[::4], secret), Replacements("P", "A", {}, None), LIMITS
+        jpeg(PIXELS, MULTI_PICTURE) + jpeg(PIXELS[::4], secret), Replacements("P", "", "A", {}, None), LIMITS
     )
     assert b"Musterfrau" not in cleaned
     np.testing.assert_array_equal(read(cleaned), read(jpeg()))

@@ -159,7 +159,7 @@ def by_zip(service: Service, files: Sequence[bytes]) -> None:
 def by_folder(service: Service, files: Sequence[bytes]) -> None:
     for name, data in _numbered(files):
         (service.folder / name).write_bytes(data)
-    watch = Watch(Inbox(service.folder, 1.0), Client(service.url), Sorting(), lambda _: None)
+    watch = Watch(Inbox(service.folder, 1.0, lambda _: None), Client(service.url), Sorting(), lambda _: None)
     for now_s in (0.0, _LOOK_S):
         watch.round(now_s)
 
