@@ -61,6 +61,7 @@ class Composition:
     folder: Path
     ledger_url: str
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    last_check: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
         self.services = compose()["services"]
@@ -139,7 +140,9 @@ class Composition:
         """The image's health check, as its Dockerfile says it."""
         assert self.processes[name].poll() is None, self.log(name).read_text()[-3000:]
         check = dockerfile_words("HEALTHCHECK")
-        return subprocess.run(check, env=self.environment(name), capture_output=True, timeout=60).returncode == 0
+        asked = subprocess.run(check, env=self.environment(name), capture_output=True, text=True, timeout=60)
+        self.last_check = f"{name}: {asked.stdout}{asked.stderr}"
+        return asked.returncode == 0
 
     def log(self, name: str) -> Path:
         return self.folder / f"{name}.log"
