@@ -67,8 +67,8 @@ _TABLE: dict[str, str] = {
     "instead.",
     # What is said beside an assessment.
     "text_guessed": "The DICOM header's text is not in the character set it names. Check the patient's name.",
-    "text_undecoded": "Part of the header's text could not be decoded (shown as \ufffd). Check the patient's name and the "
-    "sender's character set.",
+    "text_undecoded": "Part of the header's text could not be decoded (shown as \ufffd). Check the patient's name and "
+    "the sender's character set.",
     # Why there are no DICOM results.
     "no_dicom_source": "The images did not come as DICOM of a study, so no results can be filed into one. Use the PDF.",
     "dicom_conflict": "The DICOM files are of different DICOM studies, so no results are filed into either.",
