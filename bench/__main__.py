@@ -59,6 +59,9 @@ def main() -> None:
 
 def open_scope(models_dir: Path, folder: Path) -> Path:
     """The models, with a region card that holds everything for a limb: every study shall go the whole way."""
+    for network in models_dir.glob("*/network.json"):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / network.parent.name).symlink_to(network.parent)
     for source in models_dir.glob("*/card.json"):
         target = folder / source.parent.name
         target.mkdir(parents=True)

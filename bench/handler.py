@@ -25,29 +25,33 @@ from reportlab.lib.pagesizes import A4
 from reportlab.lib.styles import getSampleStyleSheet
 from reportlab.platypus import Image, Paragraph, SimpleDocTemplate, Spacer, Table
 
-from fractureai.domain.card import ModelCard, parse_card
+from fractureai.domain.card import ModelCard, NetworkCard, parse_card
 from fractureai.training import network
+from fractureai.training.architecture import HEAD, NetworkSpec
 
 _LONG_SIDE_PX = 1024  # as in the product, so that both draw pictures of one size
 
 
 class Model:
-    """A network with its card, and the network that Grad-CAM asks."""
+    """A Keras network for one task, and the network that Grad-CAM asks."""
 
     def __init__(self, folder: Path) -> None:
-        self.card: ModelCard = parse_card((folder / "card.json").read_bytes())[0]
-        size_px = self.card.input.size_px
-        logits = network.build(network.NetworkSpec(self.card.classes, size_px))
-        network.load_weights(logits, folder / "weights.h5")
-        last = "softmax" if self.card.task == "region" else "sigmoid"
-        scores = keras.layers.Activation(last)(logits.output)
-        self.network = keras.Model(logits.input, scores)
-        self.grad_network = keras.Model(logits.input, [logits.get_layer(network.LAST_MAP).output, scores])
+        self.card = parse_card((folder / "card.json").read_bytes(), ModelCard)[0]
+        shared = folder.parent / self.card.network.name
+        of_network = parse_card((shared / "network.json").read_bytes(), NetworkCard)[0]
+        self.input = of_network.input
+        canvas = self.input.height_px, self.input.width_px
+        whole = network.build(NetworkSpec(tuple(of_network.outputs), tuple(of_network.localised), *canvas))
+        network.load_weights(whole, shared / "weights.h5")
+        logits = keras.ops.take(whole.get_layer(HEAD).output, self.card.network.logits, axis=-1)
+        scores = keras.layers.Activation("softmax" if self.card.task == "region" else "sigmoid")(logits)
+        self.network = keras.Model(whole.input, scores)
+        self.grad_network = keras.Model(whole.input, [whole.get_layer(network.LAST_MAP).output, scores])
 
     def prepare(self, grey: np.ndarray) -> np.ndarray:
-        """``(H, W)`` uint8 to ``(1, S, S, 1)`` float32."""
-        side = self.card.input.size_px
-        return cv2.resize(grey, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32)[None, ..., None]
+        """``(h, w)`` uint8 to ``(1, H, W, 1)`` float32."""
+        extent = (self.input.width_px, self.input.height_px)
+        return cv2.resize(grey, extent, interpolation=cv2.INTER_AREA).astype(np.float32)[None, ..., None]
 
     def grad_cam(self, batch: np.ndarray) -> np.ndarray:
         """Grad-CAM of the fracture score (Selvaraju 2017), ``(h, w)`` in 0..1."""

@@ -38,7 +38,8 @@ def list_models() -> None:
     for heading in ("name", "version", "classes", "input", "card"):
         table.add_column(heading, no_wrap=heading in {"name", "version"}, overflow="fold")
     for card, identity in deployment.models.cards():
-        size = f"{card.input.size_px} px"
+        canvas = deployment.models.network(card.network.name)[0].input
+        size = f"{canvas.width_px} × {canvas.height_px} px"
         table.add_row(card.name, card.version, ", ".join(card.classes), size, identity.card_sha256[:12])
     Console().print(table)
 

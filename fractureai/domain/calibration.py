@@ -1,7 +1,7 @@
-"""From a network's logits to probabilities that mean what they say.
+"""From a network's numbers to probabilities that mean what they say.
 
-Platt scaling (Platt 1999) for one logit, temperature scaling (Guo et al. 2017) for several; both keep the order.
-Fitting them is offline work (``fractureai.training.calibrate``); applying them is this module.
+Platt scaling (Platt 1999) of a logit and of the localisation map's peak, temperature scaling (Guo et al. 2017) of
+several logits. Fitting them is offline work (``fractureai.training.calibrate``); applying them is this module.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 
-def platt(logit: float, slope: float, intercept: float) -> float:
-    """Calibrated probability of a binary logit: ``sigmoid(slope * logit + intercept)``."""
-    value = slope * logit + intercept
+def sigmoid(value: float) -> float:
+    """The logistic function, without overflow."""
     if value >= 0:
         return 1.0 / (1.0 + math.exp(-value))
     scaled = math.exp(value)

@@ -1,22 +1,28 @@
-"""The model card: what a model is, what it was measured to do, and what must be known to use it.
+"""Cards: what a network and a model are, what they were measured to do, and what must be known to use them.
 
-``card.json`` lies beside the weights. It is the only place thresholds, class names and preprocessing are written down.
+A *network* is weights and a graph (``network.json`` beside them): picture in, numbers out. A *model* (``card.json``)
+says which of the numbers mean what: classes, calibration, thresholds. Models that name the same network share its
+file, its memory and its pass. The cards are the only place thresholds, class names and preprocessing are written
+down.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from fractureai.domain.canvas import Canvas
 from fractureai.errors import BrokenDeployment
 
 _TRAINING_SUFFIXES = (".h5",)
 """Weights to train on from. They stay in the repository and are not installed; nothing that serves opens them."""
 
 Probability = Annotated[float, Field(ge=0, le=1)]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class _Part(BaseModel):
@@ -24,22 +30,79 @@ class _Part(BaseModel):
 
 
 class InputSpec(_Part):
-    """What the network takes: a letterboxed square of grey values 0..255 (``fractureai.domain.canvas.fit``)."""
+    """What the network takes: an upright canvas of grey values 0..255 (``fractureai.domain.canvas``)."""
 
-    size_px: int = Field(ge=32, le=2048)
-    fit: Literal["letterbox"] = "letterbox"
-    test_time_flip: bool = Field(default=False, description="average the readings of the image and its mirror image")
+    height_px: int = Field(ge=32, le=2048)
+    width_px: int = Field(ge=32, le=2048)
+    fit: Literal["limb"] = Field(default="limb", description="the anatomy, cut out, upright and stretched")
+    second_view: Literal["none", "turned", "mirrored"] = Field(
+        default="none", description="also read the canvas turned by 180°, or its mirror image, and average"
+    )
+
+    @property
+    def canvas(self) -> Canvas:
+        """The canvas."""
+        return Canvas(self.height_px, self.width_px)
+
+
+class WeightFile(_Part):
+    """A file beside a card; its hash is checked before it is opened."""
+
+    sha256: Digest
+    size_bytes: int = Field(ge=1)
+
+
+class NetworkCard(_Part):
+    """``network.json``: the weights that one or several models share."""
+
+    schema_version: Literal[2] = 2
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
+    version: str
+    architecture: str = "EfficientNetB1"
+    input: InputSpec
+    outputs: list[str] = Field(min_length=1, description="what each logit means, in the order of the graph")
+    localised: list[str] = Field(default_factory=list, description="what each channel of the localisation map means")
+    files: dict[str, WeightFile]
+    initial_weights: str = Field(default="random", description="what the training began from")
+    licence: str
+    training: dict[str, Any] = Field(default_factory=dict)
+
+
+class NetworkUse(_Part):
+    """Which network a model reads with, and which of its numbers are the model's."""
+
+    name: str
+    sha256: Digest = Field(description="of the network's card")
+    logits: list[int] = Field(min_length=1, description="columns of the logits, in the order of the classes")
+    cells: int | None = Field(default=None, description="channel of the localisation map")
 
 
 class Calibration(_Part):
-    """How logits become probabilities (``fractureai.domain.calibration``)."""
+    """How numbers of the network become probabilities (``fractureai.domain.calibration``)."""
 
     method: Literal["platt", "temperature"]
-    slope: float = Field(default=1.0, gt=0, description="platt: factor of the logit")
-    intercept: float = Field(default=0.0, description="platt: added to the scaled logit")
+    slope: float = Field(default=1.0, ge=0, description="platt: factor of the logit")
+    map_slope: float = Field(default=0.0, ge=0, description="platt: factor of the localisation map's peak")
+    intercept: float = Field(default=0.0, description="platt: added to the scaled numbers")
     temperature: float = Field(default=1.0, gt=0, description="temperature: divisor of the logits")
     fitted_on: str = ""
     images: int = 0
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Calibration:
+        if self.slope + self.map_slope == 0:
+            raise ValueError("the logit or the map's peak must count")
+        return self
+
+
+class Localisation(_Part):
+    """Which boxes are worth showing, and how probable each is: ``sigmoid(slope * logit + intercept)``."""
+
+    slope: float = Field(gt=0)
+    intercept: float
+    threshold: Probability = Field(description="boxes less probable than this are not shown")
+    most: int = Field(default=5, ge=1, le=20, description="boxes shown at the most")
+    fitted_on: str = ""
 
 
 class OperatingPoint(_Part):
@@ -86,13 +149,6 @@ class ScopeRule(_Part):
     accepted_share: Probability = Field(description="share of held-out limb radiographs the rule accepts")
 
 
-class WeightFile(_Part):
-    """A file beside the card; its hash is checked before it is opened."""
-
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    size_bytes: int = Field(ge=1)
-
-
 class DataSheet(_Part):
     """What the model was trained and measured on."""
 
@@ -106,18 +162,18 @@ class DataSheet(_Part):
 class ModelCard(_Part):
     """One model of the product. Unknown keys are refused: a typo must not become a default."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     name: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
     version: str
     task: Literal["region", "fracture"]
     region: str | None = None
-    architecture: str = "EfficientNetB1"
     classes: list[str] = Field(min_length=1)
-    input: InputSpec
+    network: NetworkUse
     calibration: Calibration
     operating_points: OperatingPoints | None = None
+    localisation: Localisation | None = None
     scope: ScopeRule | None = None
-    files: dict[str, WeightFile]
+    files: dict[str, WeightFile] = Field(default_factory=dict)
     intended_use: str
     limits: list[str]
     licence: str
@@ -125,26 +181,50 @@ class ModelCard(_Part):
     training: dict[str, Any]
     metrics: dict[str, Any]
 
-    @property
-    def serving_files(self) -> dict[str, WeightFile]:
-        """The files an installation needs to serve this model."""
-        return {name: entry for name, entry in self.files.items() if not name.endswith(_TRAINING_SUFFIXES)}
-
     @model_validator(mode="after")
     def _complete(self) -> ModelCard:
         if self.task == "region" and (self.scope is None or self.region is not None or len(self.classes) < 2):
             raise ValueError("a region card needs a scope rule, at least two classes and no region")
         if self.task == "fracture" and (self.operating_points is None or self.region is None):
             raise ValueError("a fracture card needs a region and two operating points")
+        if len(self.network.logits) != len(self.classes):
+            raise ValueError("a card names a logit for each class")
+        if (self.localisation is None) != (self.network.cells is None):
+            raise ValueError("a card with a localisation map says which channel, and how probable its boxes are")
         return self
 
 
-def parse_card(text: bytes) -> tuple[ModelCard, str]:
-    """Read ``card.json``.
+def in_a_hundred(figures: Mapping[str, Any]) -> str:
+    """What a user asks first, as a sentence: errors among 100 images, from a fracture model's figures of one split.
+
+    Empty where they were not measured.
+    """
+    found = figures.get("of_a_hundred")
+    if not isinstance(found, Mapping) or None in found.values():
+        return ""
+    flagged, missed, wrong = (
+        f"{found[name]:.1f}".removesuffix(".0") for name in ("normal_flagged", "fractured_missed", "no_fracture_wrong")
+    )
+    return (
+        f"Of 100 normal images {flagged} are flagged; of 100 fractured ones {missed} are missed; of 100 called "
+        f'"no fracture" {wrong} are fractured.'
+    )
+
+
+def serving_files(files: Mapping[str, WeightFile]) -> dict[str, WeightFile]:
+    """The files of a card that an installation needs to serve."""
+    return {name: entry for name, entry in files.items() if not name.endswith(_TRAINING_SUFFIXES)}
+
+
+Card = TypeVar("Card", ModelCard, NetworkCard)
+
+
+def parse_card(text: bytes, kind: type[Card]) -> tuple[Card, str]:
+    """Read ``card.json`` (``ModelCard``) or ``network.json`` (``NetworkCard``).
 
     Returns
     -------
-    The card and the sha256 (hex) of its bytes, by which outputs name it.
+    The card and the sha256 (hex) of its bytes, by which outputs and other cards name it.
 
     Raises
     ------
@@ -152,7 +232,7 @@ def parse_card(text: bytes) -> tuple[ModelCard, str]:
         If the text is not a valid card; the message names the field.
     """
     try:
-        card = ModelCard.model_validate(json.loads(text))
+        card = kind.model_validate(json.loads(text))
     except (ValidationError, ValueError, RecursionError) as error:
-        raise BrokenDeployment(f"the model card is not valid: {error}") from error
+        raise BrokenDeployment(f"the card is not valid: {error}") from error
     return card, hashlib.sha256(text).hexdigest()

@@ -38,9 +38,9 @@ def image_png(site: str, study_id: str, number: int) -> str:
     return study_prefix(site, study_id) + f"images/{_number(number)}.png"
 
 
-def attention_map(site: str, study_id: str, number: int) -> str:
-    """The coarse Grad-CAM map of an image, as 8-bit PNG over the network's canvas."""
-    return study_prefix(site, study_id) + f"images/{_number(number)}.map.png"
+def network_reading(site: str, study_id: str, number: int) -> str:
+    """What the region classifier's network says of an image: numbers and maps for every model that shares it."""
+    return study_prefix(site, study_id) + f"images/{_number(number)}.reading.npz"
 
 
 def heat_png(site: str, study_id: str, number: int) -> str:
@@ -49,7 +49,7 @@ def heat_png(site: str, study_id: str, number: int) -> str:
 
 
 def overlay_jpg(site: str, study_id: str, number: int) -> str:
-    """Image, heat map and ROI box in one picture."""
+    """Image and heat map in one picture."""
     return study_prefix(site, study_id) + f"images/{_number(number)}.overlay.jpg"
 
 

@@ -20,7 +20,7 @@ from fractureai.domain.radiograph import Header, Radiograph
 from fractureai.domain.reasons import Reason
 from fractureai.domain.records import DeliveredObject, Priority, StudyRow
 from fractureai.domain.result import ImageResult, StudyResult
-from fractureai.domain.scores import FractureReading, ModelIdentity, RegionReading
+from fractureai.domain.scores import FractureReading, ModelIdentity, NetworkReading, RegionReading
 from fractureai.domain.study import Stage, Study
 
 
@@ -173,17 +173,12 @@ class ImageCodec(Protocol):
     def heat(self, attention: npt.NDArray[np.float32]) -> bytes:
         """``(H, W)`` float32 in 0..1 to a transparent PNG in a colour map that is safe for the colour-blind."""
 
-    def overlay(
-        self,
-        pixels: npt.NDArray[np.uint8],
-        attention: npt.NDArray[np.float32],
-        roi_px: tuple[int, int, int, int] | None,
-    ) -> bytes:
-        """Image, heat map and dashed ROI box in one JPEG. ``roi_px`` on the grid of ``pixels``."""
+    def overlay(self, pixels: npt.NDArray[np.uint8], attention: npt.NDArray[np.float32]) -> bytes:
+        """Image and heat map in one JPEG."""
 
 
 class RegionModel(Protocol):
-    """The region classifier with its card."""
+    """Tells the region of an image, and whether it is a limb radiograph at all."""
 
     @property
     def card(self) -> ModelCard: ...
@@ -191,12 +186,15 @@ class RegionModel(Protocol):
     @property
     def identity(self) -> ModelIdentity: ...
 
-    def read(self, images: Sequence[npt.NDArray[np.uint8]]) -> list[RegionReading]:
-        """One reading an image; images are ``(H, W)`` uint8, bones bright, of any size."""
+    def read(self, image: npt.NDArray[np.uint8]) -> NetworkReading:
+        """Run the model's network on an image ``(H, W)`` uint8, bones bright, of any size."""
+
+    def interpret(self, reading: NetworkReading) -> RegionReading:
+        """What a reading of this model's network, features included, says of the region."""
 
 
 class FractureModel(Protocol):
-    """The fracture model of one region with its card."""
+    """Tells how likely an image of its region shows a fracture, and where."""
 
     @property
     def card(self) -> ModelCard: ...
@@ -204,8 +202,15 @@ class FractureModel(Protocol):
     @property
     def identity(self) -> ModelIdentity: ...
 
-    def read(self, images: Sequence[npt.NDArray[np.uint8]]) -> list[FractureReading]:
-        """One reading an image; images are ``(H, W)`` uint8, bones bright, of any size."""
+    @property
+    def network(self) -> str:
+        """Hash of the card of the network it reads with: a reading of the same network need not be made twice."""
+
+    def read(self, image: npt.NDArray[np.uint8]) -> NetworkReading:
+        """Run the model's network on an image ``(H, W)`` uint8, bones bright, of any size."""
+
+    def interpret(self, reading: NetworkReading) -> FractureReading:
+        """What a reading of this model's network says of a fracture."""
 
 
 class Models(Protocol):

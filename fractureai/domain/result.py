@@ -38,6 +38,35 @@ class ViewTags:
 
 
 @dataclass(frozen=True, slots=True)
+class FractureFinding:
+    """A place where a fracture is likely or suspected.
+
+    Attributes
+    ----------
+    box_px:
+        ``(x0, y0, x1, y1)`` on the source grid, origin at the outer top-left corner.
+    probability:
+        That a fracture is at this place.
+    rank:
+        1 for the most probable of its image.
+    """
+
+    box_px: tuple[int, int, int, int]
+    probability: float
+    rank: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Its entry in ``result.json``."""
+        return {"box_px": list(self.box_px), "probability": _rounded(self.probability), "rank": self.rank}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> FractureFinding:
+        """Read what :meth:`to_json` wrote."""
+        x0, y0, x1, y1 = data["box_px"]
+        return cls((x0, y0, x1, y1), data["probability"], data["rank"])
+
+
+@dataclass(frozen=True, slots=True)
 class ImageResult:
     """What was found on one image.
 
@@ -47,7 +76,10 @@ class ImageResult:
         The most probable region; ``None`` where the file could not be read.
     fracture_probability, thresholds, roi_px, model:
         ``None`` where the image was not assessed. ``thresholds`` are ``(suspected, fracture)``; ``roi_px`` is
-        ``(x0, y0, x1, y1)`` on the source grid, origin at the outer top-left corner.
+        ``(x0, y0, x1, y1)`` on the source grid, origin at the outer top-left corner: the most probable finding's, or
+        where the attention is if no place is probable enough; ``None`` on an image without suspicion.
+    findings:
+        Where a fracture is likely or suspected, most probable first; none on an image without suspicion.
     shown_height_px, shown_width_px:
         Extent of the source with square pixels: another one where the source's pixels are oblong.
     artifacts:
@@ -68,6 +100,7 @@ class ImageResult:
     fracture_spread: float | None = None
     thresholds: tuple[float, float] | None = None
     roi_px: tuple[int, int, int, int] | None = None
+    findings: tuple[FractureFinding, ...] = ()
     source_height_px: int | None = None
     source_width_px: int | None = None
     shown_height_px: int | None = None
@@ -76,6 +109,12 @@ class ImageResult:
     artifacts: tuple[str, ...] = ()
     view: ViewTags | None = None
     set_aside: bool = False
+
+    @property
+    def boxes_px(self) -> tuple[tuple[int, int, int, int], ...]:
+        """What is marked on the image: the findings' boxes, or the attention's where no place is probable enough."""
+        found = tuple(finding.box_px for finding in self.findings)
+        return found or (() if self.roi_px is None else (self.roi_px,))
 
     def to_json(self) -> dict[str, Any]:
         """The image's entry in ``result.json``."""
@@ -96,6 +135,7 @@ class ImageResult:
             "fracture_spread": _rounded(self.fracture_spread),
             "thresholds": thresholds,
             "roi_px": None if self.roi_px is None else list(self.roi_px),
+            "findings": [finding.to_json() for finding in self.findings],
             "source_px": None if self.source_width_px is None else [self.source_width_px, self.source_height_px],
             "shown_px": None if self.shown_width_px is None else [self.shown_width_px, self.shown_height_px],
             "model": None if self.model is None else self.model.name,
@@ -120,6 +160,7 @@ class ImageResult:
             fracture_spread=data["fracture_spread"],
             thresholds=thresholds and (thresholds["suspected"], thresholds["fracture"]),
             roi_px=x0_y0_x1_y1 and tuple(x0_y0_x1_y1),
+            findings=tuple(FractureFinding.from_json(entry) for entry in data.get("findings", ())),
             source_height_px=source and source[1],
             source_width_px=source and source[0],
             shown_height_px=shown and shown[1],

@@ -9,11 +9,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from fractureai.domain.card import ModelCard
+from fractureai.domain.card import NetworkCard
 from fractureai.errors import BrokenDeployment
-from fractureai.inference.engine import EngineFactory, EngineOutput
-
-OUTPUTS = ("logits", "attention", "features")
+from fractureai.inference.engine import EngineFactory, EngineOutput, expected_outputs
 
 Precision = Literal["f32", "bf16"]
 
@@ -24,9 +22,9 @@ class OpenVinoEngine:
     Parameters
     ----------
     model_xml:
-        OpenVINO IR; the ``.bin`` lies beside it.
-    size_px:
-        Side of the canvas, from the card.
+        OpenVINO IR; the ``.bin`` is beside it.
+    card:
+        The network's card.
     threads:
         CPU threads of this network; 0 leaves the choice to OpenVINO.
     precision:
@@ -34,10 +32,11 @@ class OpenVinoEngine:
         instructions, but then two machines of one site may differ in the second decimal.
     """
 
-    def __init__(self, model_xml: Path, size_px: int, *, threads: int = 0, precision: Precision = "f32") -> None:
-        self._shape = (size_px, size_px, 1)
-        self._compiled = _compile(model_xml, (1, *self._shape), threads, precision)
-        self._outputs = [self._compiled.output(name) for name in OUTPUTS]
+    def __init__(self, model_xml: Path, card: NetworkCard, *, threads: int = 0, precision: Precision = "f32") -> None:
+        self._shape = (card.input.height_px, card.input.width_px, 1)
+        outputs = expected_outputs(card)
+        self._compiled = _compile(model_xml, (1, *self._shape), outputs, threads, precision)
+        self._outputs = [self._compiled.output(name) for name in outputs]
         self._request = self._compiled.create_infer_request()
         self._lock = threading.Lock()
 
@@ -49,8 +48,7 @@ class OpenVinoEngine:
         # memory between the layers back after each call saves 11 MB a model and costs 5 ms a call: not worth it.
         with self._lock:
             parts = [self._one(np.ascontiguousarray(image[None])) for image in batch]
-        logits, attention, features = (np.concatenate(column) for column in zip(*parts, strict=True))
-        return EngineOutput(logits, attention, features)
+        return EngineOutput(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
     def _one(self, image: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
         self._request.infer([image], share_inputs=True)
@@ -58,15 +56,17 @@ class OpenVinoEngine:
 
 
 def openvino_engine(*, threads: int = 0, precision: Precision = "f32") -> EngineFactory:
-    """The factory for ``ModelRegistry`` with these settings; loads OpenVINO with the first model, not before."""
+    """The factory for ``ModelRegistry`` with these settings; loads OpenVINO with the first network, not before."""
 
-    def build(folder: Path, card: ModelCard) -> OpenVinoEngine:
-        return OpenVinoEngine(folder / "model.xml", card.input.size_px, threads=threads, precision=precision)
+    def build(folder: Path, card: NetworkCard) -> OpenVinoEngine:
+        return OpenVinoEngine(folder / "model.xml", card, threads=threads, precision=precision)
 
     return build
 
 
-def _compile(model_xml: Path, shape: tuple[int, ...], threads: int, precision: Precision) -> Any:
+def _compile(
+    model_xml: Path, shape: tuple[int, ...], outputs: tuple[str, ...], threads: int, precision: Precision
+) -> Any:
     import openvino  # Heavy, and not safe to carry across a fork: on first use only.
 
     core = openvino.Core()
@@ -84,7 +84,7 @@ def _compile(model_xml: Path, shape: tuple[int, ...], threads: int, precision: P
         if not model.input("image").get_partial_shape().compatible(openvino.PartialShape(list(shape))):
             raise BrokenDeployment(f"{model_xml} does not take images of {shape}; card and network disagree")
         model.reshape({"image": list(shape)})
-        missing = [name for name in OUTPUTS if not any(name in port.get_names() for port in model.outputs)]
+        missing = [name for name in outputs if not any(name in port.get_names() for port in model.outputs)]
         if missing:
             raise BrokenDeployment(f"{model_xml} lacks the output(s) {', '.join(missing)}")
         return core.compile_model(model, "CPU", hints)

@@ -1,107 +1,87 @@
-"""From images to readings: canvas, network, mirror image, calibration. Numbers come from the card."""
+"""Models: what the numbers of a network mean. Everything that is chosen comes from the card."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from fractureai.domain.calibration import platt, softmax
-from fractureai.domain.canvas import fit
-from fractureai.domain.card import InputSpec, ModelCard
-from fractureai.domain.scores import FractureReading, ModelIdentity, RegionReading
-from fractureai.errors import BrokenDeployment
-from fractureai.inference.engine import Engine, EngineOutput
+from fractureai.domain.calibration import sigmoid, softmax
+from fractureai.domain.card import ModelCard
+from fractureai.domain.localisation import candidates
+from fractureai.domain.scores import Box, FractureReading, ModelIdentity, NetworkReading, RegionReading
+from fractureai.inference.network import Network
 from fractureai.inference.scope import ScopeModel
 
 Grey = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
 
 
 class RegionReader:
-    """The region classifier with its card; a :class:`fractureai.domain.ports.RegionModel`."""
+    """The region classifier; a :class:`fractureai.domain.ports.RegionModel`."""
 
-    def __init__(self, card: ModelCard, identity: ModelIdentity, engine: Engine, scope: ScopeModel) -> None:
+    def __init__(self, card: ModelCard, identity: ModelIdentity, network: Network, scope: ScopeModel) -> None:
         self.card = card
         self.identity = identity
-        self._engine = engine
+        self._network = network
         self._scope = scope
 
-    def read(self, images: Sequence[Grey]) -> list[RegionReading]:
-        """One reading an image; images are ``(H, W)`` uint8, bones bright, of any size."""
-        if not images:
-            return []
-        logits, features = read_features(self._engine, self.card.input, images)
-        if logits.shape[1] != len(self.card.classes):
-            raise BrokenDeployment(f"{self.card.name} has {logits.shape[1]} outputs, {len(self.card.classes)} classes")
+    def read(self, image: Grey) -> NetworkReading:
+        """Run the network on an image ``(H, W)`` uint8, bones bright, of any size."""
+        return self._network.read(image)
+
+    def interpret(self, reading: NetworkReading) -> RegionReading:
+        """The region, and how much the picture looks like a limb radiograph. Needs the reading's features."""
+        logits = reading.logits[:, self.card.network.logits].mean(axis=0)
         probabilities = softmax(logits, self.card.calibration.temperature)
-        scores = self._scope.score(features)
-        return [
-            RegionReading(dict(zip(self.card.classes, map(float, row), strict=True)), float(score))
-            for row, score in zip(probabilities, scores, strict=True)
-        ]
-
-
-class FractureReader:
-    """The fracture model of one region with its card; a :class:`fractureai.domain.ports.FractureModel`."""
-
-    def __init__(self, card: ModelCard, identity: ModelIdentity, engine: Engine) -> None:
-        self.card = card
-        self.identity = identity
-        self._engine = engine
-
-    def read(self, images: Sequence[Grey]) -> list[FractureReading]:
-        """One reading an image; images are ``(H, W)`` uint8, bones bright, of any size."""
-        return [self._reading(output) for output in run_views(self._engine, self.card.input, images)]
-
-    def _reading(self, output: EngineOutput) -> FractureReading:
-        """From the rows of one image's views: the image and, where the card asks for it, its mirror image."""
-        slope, intercept = self.card.calibration.slope, self.card.calibration.intercept
-        logits = output.logits[:, 0].astype(np.float64)
-        return FractureReading(
-            probability=platt(float(logits.mean()), slope, intercept),
-            attention=output.attention[..., 0].mean(axis=0, dtype=np.float32),
-            spread=float(np.std([platt(float(logit), slope, intercept) for logit in logits])),
+        return RegionReading(
+            dict(zip(self.card.classes, map(float, probabilities), strict=True)),
+            float(self._scope.score(reading.features[None])[0]),
         )
 
 
-def run_views(engine: Engine, spec: InputSpec, images: Sequence[Grey]) -> list[EngineOutput]:
-    """Run the network over each image's views.
+class FractureReader:
+    """The fracture model of one region; a :class:`fractureai.domain.ports.FractureModel`."""
 
-    Returns
-    -------
-    One output an image, a row a view: the image itself, then its mirror image where ``spec.test_time_flip``. The
-    mirror image's attention is turned back, so that all rows lie on the image's own canvas.
-    """
-    if not images:
-        return []
-    canvases = np.stack([fit(image, spec.size_px) for image in images])[..., None]
-    plain = engine.infer(canvases)
-    if not spec.test_time_flip:
-        return [EngineOutput(*rows) for rows in _by_image(plain)]
-    mirrored = engine.infer(np.ascontiguousarray(canvases[:, :, ::-1]))
-    turned_back = EngineOutput(mirrored.logits, mirrored.attention[:, :, ::-1], mirrored.features)
-    return [
-        EngineOutput(*(np.concatenate(pair) for pair in zip(ours, theirs, strict=True)))
-        for ours, theirs in zip(_by_image(plain), _by_image(turned_back), strict=True)
-    ]
+    def __init__(self, card: ModelCard, identity: ModelIdentity, network: Network) -> None:
+        self.card = card
+        self.identity = identity
+        self._network = network
 
+    @property
+    def network(self) -> str:
+        """Hash of the network's card; a reading of the same network need not be made twice."""
+        return self._network.digest
 
-def read_features(engine: Engine, spec: InputSpec, images: Sequence[Grey]) -> tuple[Floats, Floats]:
-    """Logits ``(N, C)`` and features ``(N, F)`` float32 of N images, each the mean over the image's views.
+    def read(self, image: Grey) -> NetworkReading:
+        """Run the network on an image ``(H, W)`` uint8, bones bright, of any size."""
+        return self._network.read(image)
 
-    What serving decides on and what the calibration and the scope rule are fitted on come from here alike.
-    """
-    outputs = run_views(engine, spec, images)
-    logits = np.stack([output.logits.mean(axis=0, dtype=np.float32) for output in outputs])
-    features = np.stack([output.features.mean(axis=0, dtype=np.float32) for output in outputs])
-    return logits, features
+    def interpret(self, reading: NetworkReading) -> FractureReading:
+        """Calibrate a reading of this model's network."""
+        column, calibration = self.card.network.logits[0], self.card.calibration
+        peak = self._peak(reading)
+        values = calibration.slope * reading.logits[:, column] + calibration.map_slope * peak + calibration.intercept
+        return FractureReading(
+            probability=sigmoid(float(values.mean())),
+            spread=float(np.std([sigmoid(float(value)) for value in values])),
+            attention=reading.attention[..., column],
+            boxes=self._boxes(reading),
+        )
 
+    def _peak(self, reading: NetworkReading) -> float:
+        channel = self.card.network.cells
+        return 0.0 if channel is None or reading.cells is None else float(reading.cells[..., channel].max())
 
-def _by_image(output: EngineOutput) -> list[tuple[Floats, Floats, Floats]]:
-    columns = (output.logits, output.attention, output.features)
-    return [
-        (columns[0][row : row + 1], columns[1][row : row + 1], columns[2][row : row + 1])
-        for row in range(len(output.logits))
-    ]
+    def _boxes(self, reading: NetworkReading) -> tuple[Box, ...]:
+        rule, channel = self.card.localisation, self.card.network.cells
+        if rule is None or channel is None or reading.cells is None or reading.sides is None:
+            return ()
+        stride_px = reading.placement.canvas.height_px // reading.cells.shape[0]
+        found = candidates(reading.cells[..., channel], reading.sides, stride_px, rule.most)
+        x_limit, y_limit = reading.placement.image_width_px, reading.placement.image_height_px
+        boxes = np.clip(reading.placement.to_image(found.boxes), 0, [x_limit, y_limit, x_limit, y_limit])
+        likely = [sigmoid(rule.slope * float(logit) + rule.intercept) for logit in found.logits]
+        return tuple(
+            Box((float(x0), float(y0), float(x1), float(y1)), probability)
+            for (x0, y0, x1, y1), probability in zip(boxes, likely, strict=True)
+            if probability >= rule.threshold
+        )

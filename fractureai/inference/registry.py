@@ -1,23 +1,26 @@
-"""The models of an installation: a folder for each, with a card, loaded on first use."""
+"""The models of an installation and the networks they read with: a folder for each, with a card, loaded on first
+use.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import threading
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from fractureai.domain.card import ModelCard, WeightFile, parse_card
+from fractureai.domain.card import Card, ModelCard, NetworkCard, WeightFile, parse_card, serving_files
 from fractureai.domain.ports import FractureModel, RegionModel
 from fractureai.domain.scores import ModelIdentity
 from fractureai.errors import BrokenDeployment
 from fractureai.inference.engine import EngineFactory
+from fractureai.inference.network import Network
 from fractureai.inference.readers import FractureReader, RegionReader
 from fractureai.inference.scope import load_scope
 
+CARD_FILE, NETWORK_FILE = "card.json", "network.json"
 _CHUNK_BYTES = 1 << 20
 _INSTALL = "Copy the models there, or leave FRACTUREAI_MODELS_DIR out."
 
@@ -32,9 +35,9 @@ class ModelRegistry:
     Parameters
     ----------
     folder:
-        Holds ``<name>/card.json`` with the weights beside it.
+        Holds ``<name>/card.json`` of models and ``<name>/network.json`` of networks, with their files beside them.
     engine_factory:
-        Builds the engine of one model, e.g. ``openvino_engine(threads=2)``.
+        Builds the engine of one network, e.g. ``openvino_engine(threads=2)``.
     """
 
     def __init__(self, folder: Path, engine_factory: EngineFactory) -> None:
@@ -44,6 +47,7 @@ class ModelRegistry:
         self._lock = threading.RLock()
         self._cards: dict[str, tuple[ModelCard, ModelIdentity]] | None = None
         self._readers: dict[str, RegionReader | FractureReader] = {}
+        self._networks: dict[str, Network] = {}
 
     def region(self) -> RegionModel:
         """The region classifier. Raises ``BrokenDeployment`` if it is missing or its hash is wrong."""
@@ -65,6 +69,10 @@ class ModelRegistry:
         """Every card, by name, without loading weights. Raises ``BrokenDeployment`` for a card that is not valid."""
         return list(self._known().values())
 
+    def network(self, name: str) -> tuple[NetworkCard, str]:
+        """The card of a network and its hash. Raises ``BrokenDeployment`` if it is missing or not valid."""
+        return _read_card(self._folder / name / NETWORK_FILE, NetworkCard)
+
     def check(self) -> None:
         """Check that a region model is there and every serving file is what its card says; loads nothing.
 
@@ -72,27 +80,36 @@ class ModelRegistry:
         """
         if self._find("region", None) is None:
             raise BrokenDeployment(f"No region model in {self._folder}. {_INSTALL}")
-        for name, (card, _) in self._known().items():
-            self._verify(name, card.serving_files)
+        for name in self._known():
+            self._verify(name)
 
     def verify(self, name: str) -> None:
-        """Check the files of a model against its card, weights for training too where they are installed.
+        """Check the files of a model and of its network, weights for training too where they are installed.
 
         Raises ``BrokenDeployment`` naming what is wrong.
         """
-        card, _ = self._known()[name]
-        there = {file: entry for file, entry in card.files.items() if (self._folder / name / file).exists()}
-        self._verify(name, card.serving_files | there)
+        self._verify(name, also_training=True)
 
-    def _verify(self, name: str, files: Mapping[str, WeightFile]) -> None:
-        for file_name, expected in files.items():
-            _check(self._folder / name, file_name, expected)
+    def _verify(self, name: str, *, also_training: bool = False) -> None:
+        card, _ = self._known()[name]
+        network, digest = self.network(card.network.name)
+        if digest != card.network.sha256:
+            raise BrokenDeployment(
+                f"Model {name} was made for another network {card.network.name}. Install both together."
+            )
+        for folder, files in ((name, card.files), (card.network.name, network.files)):
+            serving = serving_files(files)
+            for file_name, expected in files.items():
+                path = self._folder / folder / file_name
+                if file_name in serving or (also_training and path.exists()):
+                    _check(self._folder / folder, file_name, expected)
 
     def warm(self) -> None:
-        """Load every model and run each once, so that the first study does not wait for it."""
-        blank = np.zeros((32, 32), np.uint8)
+        """Load every model and run each network once, so that the first study does not wait for it."""
         for name in self._known():
-            self._reader(name).read([blank])
+            self._reader(name)
+        for network in self._networks.values():
+            network.read(np.zeros((32, 32), np.uint8))
 
     def _known(self) -> dict[str, tuple[ModelCard, ModelIdentity]]:
         self._settle_after_fork()
@@ -123,12 +140,23 @@ class ModelRegistry:
 
     def _load(self, name: str) -> RegionReader | FractureReader:
         card, identity = self._known()[name]
-        folder = self._folder / name
-        self._verify(name, card.serving_files)
-        engine = self._engine_factory(folder, card)
+        self._verify(name)
+        network = self._network(card)
         if card.scope is None:
-            return FractureReader(card, identity, engine)
-        return RegionReader(card, identity, engine, load_scope(folder / card.scope.file))
+            return FractureReader(card, identity, network)
+        return RegionReader(card, identity, network, load_scope(self._folder / name / card.scope.file))
+
+    def _network(self, model: ModelCard) -> Network:
+        """One in memory for all models that name it."""
+        name = model.network.name
+        if name not in self._networks:
+            card, digest = self.network(name)
+            self._networks[name] = Network(card, digest, self._engine_factory(self._folder / name, card))
+        network = self._networks[name]
+        cells, localised = model.network.cells, len(network.card.localised)
+        if max(model.network.logits) >= len(network.card.outputs) or (cells is not None and cells >= localised):
+            raise BrokenDeployment(f"model {model.name} names outputs that network {name} does not have")
+        return network
 
 
 def _read_cards(folder: Path) -> dict[str, tuple[ModelCard, ModelIdentity]]:
@@ -137,19 +165,24 @@ def _read_cards(folder: Path) -> dict[str, tuple[ModelCard, ModelIdentity]]:
             f"The folder of models {folder} is missing. Copy the models there, or leave FRACTUREAI_MODELS_DIR out."
         )
     cards: dict[str, tuple[ModelCard, ModelIdentity]] = {}
-    for path in sorted(folder.glob("*/card.json")):
-        try:
-            card, card_sha256 = parse_card(path.read_bytes())
-        except BrokenDeployment as error:
-            raise BrokenDeployment(f"{path}: {error}") from error
-        except OSError as error:
-            raise BrokenDeployment(f"{path} cannot be read: {error.strerror}") from error
-        if card.name != path.parent.name:
-            raise BrokenDeployment(f"{path} is the card of {card.name!r}; folder and name must agree")
+    for path in sorted(folder.glob(f"*/{CARD_FILE}")):
+        card, digest = _read_card(path, ModelCard)
         if card.scope is not None and card.scope.file not in card.files:
             raise BrokenDeployment(f"{path} does not vouch for its scope rule {card.scope.file!r}")
-        cards[card.name] = (card, ModelIdentity(card.name, card.version, card_sha256))
+        cards[card.name] = (card, ModelIdentity(card.name, card.version, digest))
     return cards
+
+
+def _read_card(path: Path, kind: type[Card]) -> tuple[Card, str]:
+    try:
+        card, digest = parse_card(path.read_bytes(), kind)
+    except BrokenDeployment as error:
+        raise BrokenDeployment(f"{path}: {error}") from error
+    except OSError as error:
+        raise BrokenDeployment(f"{path} cannot be read: {error.strerror}") from error
+    if card.name != path.parent.name:
+        raise BrokenDeployment(f"{path} is the card of {card.name!r}; folder and name must agree")
+    return card, digest
 
 
 def _check(folder: Path, file_name: str, expected: WeightFile) -> None:

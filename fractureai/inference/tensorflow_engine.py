@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fractureai.domain.card import ModelCard
-from fractureai.inference.engine import Engine, EngineFactory, EngineOutput
+from fractureai.domain.card import NetworkCard
+from fractureai.inference.engine import LOCALISATION, OUTPUTS, Engine, EngineFactory, EngineOutput
 
 Network = Callable[[Any], Mapping[str, Any]]
-"""``(N, S, S, 1)`` float32 tensor → ``logits``, ``attention``, ``features``."""
+"""``(N, H, W, 1)`` float32 tensor to the outputs by name (``fractureai.inference.engine``)."""
 
 
 class TensorFlowEngine:
@@ -43,22 +43,21 @@ class TensorFlowEngine:
     def infer(self, batch: npt.NDArray[np.float32]) -> EngineOutput:
         """See :class:`fractureai.inference.engine.Engine`."""
         if batch.ndim != 4 or not len(batch) or batch.dtype != np.float32:
-            raise ValueError(f"expected (N, S, S, 1) float32 with N >= 1, got {batch.shape} {batch.dtype}")
+            raise ValueError(f"expected (N, H, W, 1) float32 with N >= 1, got {batch.shape} {batch.dtype}")
         parts = [
             self._run(self._constant(batch[start : start + self._batch_size]))
             for start in range(0, len(batch), self._batch_size)
         ]
-        logits, attention, features = (
-            np.concatenate([np.asarray(part[name], np.float32) for part in parts])
-            for name in ("logits", "attention", "features")
+        names = [name for name in OUTPUTS + LOCALISATION if name in parts[0]]
+        return EngineOutput(
+            **{name: np.concatenate([np.asarray(part[name], np.float32) for part in parts]) for name in names}
         )
-        return EngineOutput(logits, attention, features)
 
 
-def tensorflow_engine(load: Callable[[Path, ModelCard], Network], *, traced: bool = True) -> EngineFactory:
-    """The factory for ``ModelRegistry``; ``load`` builds the network of a model's folder and card."""
+def tensorflow_engine(load: Callable[[Path, NetworkCard], Network], *, traced: bool = True) -> EngineFactory:
+    """The factory for ``ModelRegistry``; ``load`` builds the network of a folder and card."""
 
-    def build(folder: Path, card: ModelCard) -> Engine:
+    def build(folder: Path, card: NetworkCard) -> Engine:
         return TensorFlowEngine(load(folder, card), traced=traced)
 
     return build

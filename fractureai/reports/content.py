@@ -46,7 +46,8 @@ class ViewText:
     region: str
     probability: str
     scale: Scale | None
-    roi: str
+    marked: str
+    enlarged: str
     sentences: tuple[str, ...]
 
 
@@ -242,7 +243,8 @@ def _view(image: ImageResult, header: Header | None, total: int) -> ViewText:
         region=_region(image, assessed=assessed),
         probability=percent(image.fracture_probability) if image.fracture_probability is not None else "",
         scale=_scale(image),
-        roi=_roi(image),
+        marked=_marked(image),
+        enlarged=_enlarged(image),
         sentences=tuple(_sentences(image, header)),
     )
 
@@ -266,10 +268,19 @@ def _region(image: ImageResult, *, assessed: bool) -> str:
     return f"closest is {image.region} (probability {percent(image.region_probability)}); not used"
 
 
-def _roi(image: ImageResult) -> str:
-    if image.roi_px is None:
-        return ""
-    x0, y0, x1, y1 = image.roi_px
+def _marked(image: ImageResult) -> str:
+    """What the boxes on the original are."""
+    if image.findings:
+        return f"Original; box{'es' if len(image.findings) > 1 else ''}: where a fracture may be"
+    return "Original; box: where the attention is" if image.roi_px else "Original"
+
+
+def _enlarged(image: ImageResult) -> str:
+    return "The most probable place, enlarged" if image.findings else "Where the attention is, enlarged"
+
+
+def _place(box_px: tuple[int, int, int, int]) -> str:
+    x0, y0, x1, y1 = box_px
     return f"x {x0}–{x1}, y {y0}–{y1} px"
 
 
@@ -280,6 +291,11 @@ def _sentences(image: ImageResult, header: Header | None) -> Iterable[str]:
             f"Fracture probability {percent(image.fracture_probability)}. "
             f"Thresholds of this model: suspected from {percent(suspected)}, fracture from {percent(fracture)}."
         )
+    for finding in image.findings:
+        chance = percent(finding.probability)
+        yield f"Place {finding.rank}: {_place(finding.box_px)}; probability of a fracture there {chance}."
+    if image.roi_px and not image.findings:
+        yield f"No single place is probable enough to name; the attention is at {_place(image.roi_px)}."
     if image.fracture_spread:
         points = f"{image.fracture_spread * 100:.1f} percentage points"
         yield f"Standard deviation under small changes of the image: {points}."

@@ -21,7 +21,7 @@ from fractureai.domain.ports import FhirAttachment
 from fractureai.domain.radiograph import Header
 from fractureai.domain.reasons import Reason
 from fractureai.domain.records import StudyRow
-from fractureai.domain.result import DISCLAIMER, ImageResult, StudyResult
+from fractureai.domain.result import DISCLAIMER, FractureFinding, ImageResult, StudyResult
 from fractureai.domain.scores import ModelIdentity
 from fractureai.domain.study import WorkState
 from fractureai.reports.wording import HEADLINES, MEANINGS, NOT_FOR_DIAGNOSIS, PRODUCT, RECOMMENDATIONS, STATE_HEADLINES
@@ -134,6 +134,7 @@ def _observation(
             )
         ),
         _text("Region of interest, x0 y0 x1 y1 in pixels of the source image", " ".join(map(str, image.roi_px or ()))),
+        *(part for finding in image.findings for part in _place(finding)),
         _text("SOP Instance UID", header.sop_instance_uid if header else ""),
     ]
     components = [part for part in parts if part]
@@ -160,6 +161,14 @@ def _observation(
     if components:
         found["component"] = components
     return found
+
+
+def _place(finding: FractureFinding) -> tuple[Json | None, Json | None]:
+    box = " ".join(map(str, finding.box_px))
+    return (
+        _text(f"Place {finding.rank}, x0 y0 x1 y1 in pixels of the source image", box),
+        _number(f"Probability of a fracture at place {finding.rank}", finding.probability),
+    )
 
 
 def _body_site(region: str, header: Header | None) -> Json:

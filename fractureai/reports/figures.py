@@ -163,12 +163,13 @@ def _middle(assessment: Assessment) -> tuple[float, float, float]:
 
 @dataclass(frozen=True, slots=True)
 class Plate:
-    """One picture with its caption, and a box on it in fractions of its width and height from the upper left."""
+    """One picture with its caption, and boxes on it in fractions of its width and height from the upper left."""
 
     picture: Picture | None
     caption: tuple[Line, ...]
     gap: Line
-    box: tuple[float, float, float, float] | None = None
+    boxes: tuple[tuple[float, float, float, float], ...] = ()
+    is_dashed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,12 +215,11 @@ class PlateRow:
         scale = min(cell_width / picture.width_px, self._pictures_height() / picture.height_px)
         width, height = picture.width_px * scale, picture.height_px * scale
         painter.picture(picture, x, top - height, width, height)
-        if plate.box is None:
-            return
-        x0, y0, x1, y1 = plate.box
-        left, bottom = x + x0 * width, top - y1 * height
         canvas = painter.canvas
-        painter.frame(left, bottom, (x1 - x0) * width, (y1 - y0) * height, INK, 1.8)
-        canvas.setDash(*_ROI_DASH_PT)
-        painter.frame(left, bottom, (x1 - x0) * width, (y1 - y0) * height, WHITE, 1.0)
-        canvas.setDash()
+        for x0, y0, x1, y1 in plate.boxes:
+            left, bottom = x + x0 * width, top - y1 * height
+            painter.frame(left, bottom, (x1 - x0) * width, (y1 - y0) * height, INK, 1.8)
+            if plate.is_dashed:
+                canvas.setDash(*_ROI_DASH_PT)
+            painter.frame(left, bottom, (x1 - x0) * width, (y1 - y0) * height, WHITE, 1.0)
+            canvas.setDash()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from fractureai.domain.ports import ReportImage
+from fractureai.domain.result import ImageResult
+from fractureai.domain.study import Assessment
 from fractureai.reports import wording
 from fractureai.reports.blocks import (
     Block,
@@ -28,7 +31,7 @@ CONTENT_WIDTH_PT = 511.0
 _HALF_PT = 246.0
 _PLATES_PT = (196.0, 196.0, 103.0)
 _GUTTER_PT = 8.0
-_PLATE_HEIGHT_PT = {True: 222.0, False: 168.0}  # of the only view; of several, so that two stand on a page
+_PLATE_HEIGHT_PT = {True: 212.0, False: 168.0}  # of the only view; of several, so that two stand on a page
 _IMAGE_PX, _ROI_PX = 1024, 420
 _MAX_DETAIL_LINES = 3
 
@@ -114,30 +117,24 @@ def _view(view: ViewText, image: ReportImage, *, single: bool) -> Iterator[Block
 
 
 def _plates(view: ViewText, image: ReportImage, height_pt: float) -> PlateRow:
-    result = image.result
-    box = None
-    if result.roi_px and result.source_width_px and result.source_height_px:
-        x0, y0, x1, y1 = result.roi_px
-        box = (
-            x0 / result.source_width_px,
-            y0 / result.source_height_px,
-            x1 / result.source_width_px,
-            y1 / result.source_height_px,
-        )
-    marked = "Original with the region of interest" if box else "Original"
-    plates = [_plate(image.image_png, _IMAGE_PX, marked, _PLATES_PT[0], box)]
-    if view.scale is not None or image.overlay_jpg:
+    original = _plate(image.image_png, _IMAGE_PX, view.marked, _PLATES_PT[0])
+    boxes = tuple(_fractions(box, image.result) for box in image.result.boxes_px)
+    plates = [replace(original, boxes=boxes, is_dashed=view.assessment is not Assessment.FRACTURE)]
+    if image.overlay_jpg:
         attention = "Attention (Grad-CAM): where the score comes from"
         plates.append(_plate(image.overlay_jpg, _IMAGE_PX, attention, _PLATES_PT[1]))
-    if view.roi or image.roi_png:
-        plates.append(_plate(image.roi_png, _ROI_PX, f"Region of interest {view.roi}", _PLATES_PT[2]))
+    if image.roi_png:
+        plates.append(_plate(image.roi_png, _ROI_PX, view.enlarged, _PLATES_PT[2]))
     return PlateRow(tuple(plates), _PLATES_PT[: len(plates)], _GUTTER_PT, height_pt, keep_with_next=True)
 
 
-def _plate(
-    data: bytes | None, max_px: int, caption: str, width_pt: float, box: tuple[float, float, float, float] | None = None
-) -> Plate:
-    return Plate(read_picture(data, max_px), set_lines(caption, TINY, width_pt, 2), set_line("no picture", SMALL), box)
+def _fractions(box_px: tuple[int, int, int, int], image: ImageResult) -> tuple[float, float, float, float]:
+    width, height = image.source_width_px or 1, image.source_height_px or 1
+    return box_px[0] / width, box_px[1] / height, box_px[2] / width, box_px[3] / height
+
+
+def _plate(data: bytes | None, max_px: int, caption: str, width_pt: float) -> Plate:
+    return Plate(read_picture(data, max_px), set_lines(caption, TINY, width_pt, 2), set_line("no picture", SMALL))
 
 
 def _method(text: ReportText) -> Iterator[Block]:

@@ -71,16 +71,16 @@ METHOD = (
     "A classifier tells the region of each view and whether it is a limb radiograph at all. The model of that region "
     "then gives a calibrated fracture probability, which is compared with the two thresholds of its card: from the "
     "upper one on, the view counts as a finding; between them, as suspected; below the lower one, as normal. The study "
-    "follows its most suspicious view. The card, named by its hash, holds the rate each threshold was set for."
+    "follows its most suspicious view. The card, named by its hash, holds the rate each threshold was set for. "
+    "Places come from the same network, each with a probability of its own."
 )
 LIMITATIONS = (
     "The models look for signs of a fracture in single views of the regions they were trained for. They do not look "
     "for dislocation, effusion, tumour, infection, foreign bodies or any other finding, and do not compare with "
     "earlier images.",
-    "They give no severity, displacement, age of a fracture or advice on treatment: nothing in this system measures "
-    "these.",
+    "They give no severity, displacement or age of a fracture, and no advice on treatment.",
     "A probability is calibrated on the data named in the model card. In other patients, on other equipment or after "
     "other processing it can be wrong, in both directions.",
-    "The attention map shows where the model's score comes from. It is not an outline of a fracture, and a fracture "
-    "may lie outside the marked region.",
+    "A box shows where the model places a possible fracture, the attention map where its score comes from. Neither is "
+    "an outline of a fracture, and a fracture may lie outside of both.",
 )

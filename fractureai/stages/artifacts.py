@@ -6,16 +6,23 @@ Canonical JSON (sorted keys, no spaces), so that a stage that runs twice writes 
 from __future__ import annotations
 
 import base64
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from fractureai.domain import keys
+from fractureai.domain.canvas import Placement
 from fractureai.domain.ports import ObjectStore
 from fractureai.domain.radiograph import Header
 from fractureai.domain.reasons import Reason
-from fractureai.domain.scores import ModelIdentity
+from fractureai.domain.result import FractureFinding
+from fractureai.domain.scores import Box as FractureBox
+from fractureai.domain.scores import ModelIdentity, NetworkReading
 from fractureai.domain.study import Study
 from fractureai.errors import TransientFailure
 
@@ -121,15 +128,39 @@ class Classification:
         return cls(images, ModelIdentity(**data["model"]), notes)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
+class Attention:
+    """Where a model's evidence is: ``(h, w)`` uint8, 255 at the peak, over the canvas the image was placed on."""
+
+    steps: npt.NDArray[np.uint8]
+    placement: Placement
+
+    def to_json(self) -> dict[str, Any]:
+        """Part of ``detection.json``. 256 steps are plenty for a map that is shown, not measured."""
+        packed = base64.b64encode(np.ascontiguousarray(self.steps).tobytes()).decode()
+        return {"cells": list(self.steps.shape), "steps": packed, "placement": self.placement.to_json()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Attention:
+        """Read what :meth:`to_json` wrote."""
+        steps = np.frombuffer(base64.b64decode(data["steps"]), np.uint8).reshape(data["cells"])
+        return cls(steps, Placement.from_json(data["placement"]))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class DetectedImage:
-    """What ``detect`` found on an image in scope. ``obstacle`` stands for a region without a model."""
+    """What ``detect`` found on an image in scope. ``obstacle`` names why a region has no model.
+
+    ``boxes`` are on the grid of the normalised image, most probable first.
+    """
 
     number: int
     probability: float | None
     spread: float
     thresholds: tuple[float, float] | None
     model: ModelIdentity | None
+    boxes: tuple[FractureBox, ...] = ()
+    attention: Attention | None = None
     obstacle: Reason | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -140,6 +171,8 @@ class DetectedImage:
             "spread": round(self.spread, 6),
             "thresholds": self.thresholds and list(self.thresholds),
             "model": self.model and self.model.to_json(),
+            "boxes": [[*(round(side, 2) for side in box.box_px), round(box.probability, 6)] for box in self.boxes],
+            "attention": self.attention and self.attention.to_json(),
             "obstacle": self.obstacle and self.obstacle.to_json(),
         }
 
@@ -153,8 +186,45 @@ class DetectedImage:
             spread=data["spread"],
             thresholds=(thresholds[0], thresholds[1]) if thresholds else None,
             model=ModelIdentity(**data["model"]) if data["model"] else None,
+            boxes=tuple(FractureBox((x0, y0, x1, y1), likely) for x0, y0, x1, y1, likely in data["boxes"]),
+            attention=Attention.from_json(data["attention"]) if data["attention"] else None,
             obstacle=Reason.from_json(data["obstacle"]) if data["obstacle"] else None,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedImage:
+    """What ``explain`` made of an assessed image: findings and region of interest on the source grid, and which
+    pictures exist.
+    """
+
+    number: int
+    findings: tuple[FractureFinding, ...] = ()
+    roi_px: Box | None = None
+    heat: bool = False
+    overlay: bool = False
+
+    @property
+    def artifacts(self) -> tuple[str, ...]:
+        """The names of its pictures."""
+        there = {"heat": self.heat, "overlay": self.overlay, "roi": self.roi_px is not None}
+        return tuple(name for name, exists in there.items() if exists)
+
+    def to_json(self) -> dict[str, Any]:
+        """Its entry in ``explanation.json``."""
+        return {
+            "number": self.number,
+            "findings": [finding.to_json() for finding in self.findings],
+            "roi_px": self.roi_px and list(self.roi_px),
+            "heat": self.heat,
+            "overlay": self.overlay,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ExplainedImage:
+        """Read what :meth:`to_json` wrote."""
+        findings = tuple(FractureFinding.from_json(entry) for entry in data["findings"])
+        return cls(data["number"], findings, data["roi_px"] and tuple(data["roi_px"]), data["heat"], data["overlay"])
 
 
 def write_json(store: ObjectStore, key: str, data: Any) -> None:
@@ -184,3 +254,33 @@ def read_json(store: ObjectStore, key: str) -> Any:
 def read_classification(store: ObjectStore, study: Study) -> Classification:
     """What ``classify`` wrote of a study."""
     return Classification.from_json(read_json(store, keys.classification_json(study.site, study.study_id)))
+
+
+def write_reading(store: ObjectStore, key: str, reading: NetworkReading) -> None:
+    """Store what later stages need of a network's reading, the same bytes for the same reading.
+
+    Maps in half precision; the features stay behind, as only the region classifier looks at them.
+    """
+    arrays: dict[str, npt.NDArray[Any]] = {"logits": reading.logits, "attention": reading.attention.astype(np.float16)}
+    if reading.cells is not None and reading.sides is not None:
+        arrays |= {"cells": reading.cells.astype(np.float16), "sides": reading.sides.astype(np.float16)}
+    described = json.dumps({"network": reading.network, "placement": reading.placement.to_json()}, sort_keys=True)
+    file = io.BytesIO()
+    np.savez(file, described=np.array(described), allow_pickle=False, **arrays)
+    store.put(key, file.getvalue())
+
+
+def read_reading(store: ObjectStore, key: str) -> NetworkReading:
+    """Read what :func:`write_reading` wrote; the features are empty. Raises as :func:`read_bytes`."""
+    with np.load(io.BytesIO(read_bytes(store, key)), allow_pickle=False) as data:
+        described = json.loads(str(data["described"]))
+        cells, sides = (data[name].astype(np.float32) if name in data else None for name in ("cells", "sides"))
+        return NetworkReading(
+            network=described["network"],
+            placement=Placement.from_json(described["placement"]),
+            logits=data["logits"],
+            attention=data["attention"].astype(np.float32),
+            features=np.zeros(0, np.float32),
+            cells=cells,
+            sides=sides,
+        )

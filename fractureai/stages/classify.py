@@ -25,7 +25,7 @@ from fractureai.domain.scores import RegionReading
 from fractureai.domain.study import Assessment, SourceImage, Stage, Study, WorkState
 from fractureai.errors import RejectedInput
 from fractureai.stages import identity
-from fractureai.stages.artifacts import Classification, ClassifiedImage, write_json
+from fractureai.stages.artifacts import Classification, ClassifiedImage, write_json, write_reading
 from fractureai.stages.lease import Closed, run_stage
 from fractureai.stages.ports import StagePorts
 
@@ -39,7 +39,10 @@ def run(study_id: str, ports: StagePorts) -> str:
 
 
 def work(claim: Claim, ports: StagePorts) -> Closed | None:
-    """Write ``images/<n>.png`` and ``classification.json``; close the study if no file of it can be read."""
+    """Write ``images/<n>.png``, ``images/<n>.reading.npz`` and ``classification.json``.
+
+    Closes the study if no file of it can be read.
+    """
 
     def known(study: Study, pictures: dict[int, str]) -> identity.Elsewhere:
         # Its own names first: of two studies that are worked on at once, the later one sees the other.
@@ -83,8 +86,9 @@ def _classify(
     pictures[image.number] = _picture_sha256(radiograph)
     png = ports.codec.encode_grey(radiograph.pixels)
     ports.store.put(keys.image_png(study.site, study.study_id, image.number), png)
-    (reading,) = model.read([radiograph.pixels])
-    return _classified(image, radiograph, reading, model)
+    found = model.read(radiograph.pixels)
+    write_reading(ports.store, keys.network_reading(study.site, study.study_id, image.number), found)
+    return _classified(image, radiograph, model.interpret(found), model)
 
 
 def _named(study: Study, images: Sequence[ClassifiedImage], ports: StagePorts) -> Study:

@@ -17,10 +17,10 @@ from fractureai.domain.roi import square_extent
 from fractureai.domain.scores import ModelIdentity
 from fractureai.domain.study import Assessment, SourceImage, Stage, WorkState
 from fractureai.stages.artifacts import (
-    Box,
     Classification,
     ClassifiedImage,
     DetectedImage,
+    ExplainedImage,
     read_bytes,
     read_classification,
     read_json,
@@ -37,7 +37,7 @@ class Evidence:
 
     classification: Classification
     detected: Mapping[int, DetectedImage]
-    roi_px: Mapping[int, Box | None]
+    explained: Mapping[int, ExplainedImage]
 
 
 def run(study_id: str, ports: StagePorts) -> str:
@@ -85,7 +85,7 @@ def read_evidence(claim: Claim, ports: StagePorts) -> Evidence:
     return Evidence(
         classification,
         {image.number: image for image in detected},
-        {entry["number"]: entry["roi_px"] and tuple(entry["roi_px"]) for entry in explanation["images"]},
+        {entry["number"]: ExplainedImage.from_json(entry) for entry in explanation["images"]},
     )
 
 
@@ -114,10 +114,7 @@ def _conclude_image(source: SourceImage, classified: ClassifiedImage, evidence: 
     finding = _finding(classified, detected, evidence.classification.notes)
     finding = _with_text_note(finding, classified.header)
     assessed = detected is not None and detected.probability is not None
-    roi = evidence.roi_px.get(source.number)
-    artifacts = ["image"] if classified.header else []
-    artifacts += ["heat", "overlay"] if assessed else []
-    artifacts += ["roi"] if roi else []
+    explained = evidence.explained.get(source.number, ExplainedImage(source.number))
     region = classified.region
     source_px = (classified.source_height_px, classified.source_width_px)
     shown = square_extent(source_px, (classified.height_px, classified.width_px)) if all(source_px) else None
@@ -131,13 +128,14 @@ def _conclude_image(source: SourceImage, classified: ClassifiedImage, evidence: 
         fracture_probability=detected.probability if detected else None,
         fracture_spread=detected.spread if detected and assessed else None,
         thresholds=detected.thresholds if detected else None,
-        roi_px=roi,
+        roi_px=explained.roi_px,
+        findings=explained.findings,
         source_height_px=classified.source_height_px or None,
         source_width_px=classified.source_width_px or None,
         shown_height_px=shown[0] if shown else None,
         shown_width_px=shown[1] if shown else None,
         model=detected.model if detected else None,
-        artifacts=tuple(artifacts),
+        artifacts=(*(("image",) if classified.header else ()), *explained.artifacts),
         view=_view(classified.header),
         set_aside=classified.set_aside is not None,
     )

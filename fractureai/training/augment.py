@@ -1,4 +1,9 @@
-"""Changes a radiograph may undergo without changing its reading, with the marked fractures carried along."""
+"""Changes a radiograph may undergo without changing its reading, with the marked fractures carried along.
+
+One affine map brings a picture to the canvas: cut to the anatomy or not, upright or not, upside down as often as not,
+from a third of the usual scale to three times. What hospitals differ in besides is in
+:mod:`fractureai.training.appearance`.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +13,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from fractureai.training.network import STRIDE_PX
+from fractureai.domain.limb import Rectangle
+from fractureai.training.appearance import change, replace_ground
+from fractureai.training.architecture import LOCAL_STRIDE_PX, STRIDE_PX
 from fractureai.training.pictures import Picture
 
 Floats = npt.NDArray[np.float32]
@@ -21,30 +28,44 @@ class Recipe:
 
     Attributes
     ----------
-    size_px:
-        Side of the square window a network sees.
-    canvas_px:
-        Scale: the long side of the whole picture would cover this many px before it is zoomed.
-    whole:
-        Show the whole picture (as when serving) instead of a window of it.
+    height_px, width_px:
+        What the network sees.
+    full_height_px, full_width_px:
+        Scale: what the whole anatomy would fill before it is zoomed. The same as the former shows the whole of it;
+        larger shows a window, near a fracture as often as there is one.
     zoom:
-        Largest natural logarithm of the change in scale.
+        Largest natural logarithm of the usual change in scale.
+    far, near:
+        Share of the pictures that are shown down to a third of their size, and up to three times.
     turn_deg:
-        Largest rotation; one picture in sixteen is turned by a multiple of 90° besides.
-    intensity:
-        Strength of gamma, contrast and cut-out; 0 switches them off.
+        Largest rotation.
+    upside_down, quarter_turned, uncut:
+        Share of the pictures turned by 180°, by 90° out of the upright, and shown with all that surrounds the anatomy.
+    strength:
+        Of the changes of appearance; 0 switches them off.
     """
 
-    size_px: int
-    canvas_px: int
-    whole: bool
-    zoom: float = 0.3
-    turn_deg: float = 25.0
-    intensity: float = 1.0
+    height_px: int
+    width_px: int
+    full_height_px: int
+    full_width_px: int
+    zoom: float = 0.25
+    far: float = 0.12
+    near: float = 0.18
+    turn_deg: float = 20.0
+    upside_down: float = 0.5
+    quarter_turned: float = 0.15
+    uncut: float = 0.2
+    strength: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.size_px % STRIDE_PX or self.canvas_px < 32:
-            raise ValueError(f"the window must be a multiple of {STRIDE_PX} px, got {self}")
+        if self.height_px % STRIDE_PX or self.width_px % STRIDE_PX:
+            raise ValueError(f"sides must be multiples of {STRIDE_PX} px, got {self}")
+
+    @property
+    def windowed(self) -> bool:
+        """Whether a part of the anatomy is shown."""
+        return self.height_px < self.full_height_px
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,128 +75,182 @@ class View:
     Attributes
     ----------
     image:
-        ``(size, size)`` float32, grey 0..255.
+        ``(H, W)`` float32, grey 0..255.
     fractured, weight:
-        The label of the window and how much it counts: 0 if the fracture is cut off by its border.
+        The label of what is shown and how much it counts: 0 if the fracture is cut off by the border.
     cells:
-        ``(size/32, size/32)`` float32, ``FRACTURE``, ``INTACT`` or ``UNSURE`` (not counted) for each cell of the last
-        feature map.
+        ``(H/16, W/16)`` float32, ``FRACTURE`` (its middle), ``INTACT`` or ``UNSURE`` (not counted) for each cell of the
+        localisation map.
+    sides:
+        ``(H/16, W/16, 4)`` float32, px from the cell's centre to the fracture's left, top, right and bottom; where a
+        cell is ``FRACTURE``, else 0.
     """
 
     image: Floats
     fractured: float
     weight: float
     cells: Floats
+    sides: Floats
 
 
-def vary(picture: Picture, recipe: Recipe, rng: np.random.Generator) -> View:
-    """Draw one view of a picture: turn, mirror, zoom, window, then exposure, sharpness, noise and cut-out."""
-    linear, turn_rad = _linear_map(picture, recipe, rng)
-    shift = recipe.size_px / 2 - linear @ _centre(picture, recipe, linear, rng)
-    matrix = np.concatenate([linear, shift[:, None]], axis=1).astype(np.float32)
-    scale = float(np.sqrt(abs(np.linalg.det(linear))))
-    method = cv2.INTER_LINEAR if scale > 0.62 else cv2.INTER_AREA
-    image = cv2.warpAffine(picture.pixels, matrix, (recipe.size_px, recipe.size_px), flags=method)
-    boxes, visible = _carry(picture.boxes, linear, shift, turn_rad, recipe.size_px)
-    fractured, weight = _label(picture, visible)
-    changed = _expose(image.astype(np.float32), boxes, recipe.intensity, rng)
-    cells = _cells(boxes, visible, recipe.size_px // STRIDE_PX)
+def vary(picture: Picture, recipe: Recipe, rng: np.random.Generator, others: list[npt.NDArray[np.uint8]]) -> View:
+    """Draw one view of a picture; ``others`` are pictures whose exposure it may take on."""
+    shown = _shown(picture, recipe, rng)
+    linear = _linear_map(shown, recipe, rng)
+    close = recipe.windowed
+    tail = rng.random()
+    if tail < recipe.far:
+        linear = linear * np.exp(rng.uniform(-np.log(3.0), 0.0))
+    elif tail < recipe.far + recipe.near:
+        linear, close = linear * np.exp(rng.uniform(0.0, np.log(3.0))), True
+    centre = _near(picture, shown, linear, recipe, rng) if close else _middle(shown, linear, recipe, rng)
+    shift = np.array([recipe.width_px / 2, recipe.height_px / 2]) - linear @ centre
+    image = _warped(picture, linear, shift, recipe, rng)
+    boxes, visible = carried(picture.boxes, linear, shift, (recipe.height_px, recipe.width_px))
+    fractured, weight = _label(picture, visible, close)
+    image = change(image, boxes, recipe.strength * rng.uniform(0.2, 1.0), rng, others)
+    cells, sides = targets(boxes, visible, recipe.height_px // LOCAL_STRIDE_PX, recipe.width_px // LOCAL_STRIDE_PX)
     if picture.fractured and not len(picture.boxes):
         cells[:] = UNSURE
-    return View(changed, fractured, weight, cells)
+    return View(image, fractured, weight, cells, sides)
 
 
-def _linear_map(picture: Picture, recipe: Recipe, rng: np.random.Generator) -> tuple[Floats, float]:
-    zoom = np.exp(rng.uniform(-recipe.zoom, recipe.zoom)) * recipe.canvas_px / max(picture.pixels.shape)
+def _shown(picture: Picture, recipe: Recipe, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """The part of the picture that is to fill the canvas, ``x0 y0 x1 y1`` px: a little more or less than serving
+    cuts.
+    """
+    height, width = picture.pixels.shape
+    x0, y0, x1, y1 = Rectangle(0, 0, width, height) if rng.random() < recipe.uncut else picture.limb
+    extent = np.array([x1 - x0, y1 - y0])
+    low = np.array([x0, y0]) - rng.uniform(-0.04, 0.08, 2) * extent
+    high = np.array([x1, y1]) + rng.uniform(-0.04, 0.08, 2) * extent
+    return np.concatenate([low, high])
+
+
+def _linear_map(shown: npt.NDArray[np.float64], recipe: Recipe, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    width, height = shown[2] - shown[0], shown[3] - shown[1]
+    turned = width > height
+    if 0.85 < width / height < 1.18:
+        turned = bool(rng.random() < 0.5)
+    turned ^= bool(rng.random() < recipe.quarter_turned)
+    across, down = (height, width) if turned else (width, height)
+    zoom = min(recipe.full_width_px / across, recipe.full_height_px / down) * np.exp(
+        rng.uniform(-recipe.zoom, 0.8 * recipe.zoom)
+    )
     turn = np.deg2rad(rng.uniform(-recipe.turn_deg, recipe.turn_deg)) if rng.random() < 0.7 else 0.0
-    turn += np.pi / 2 * rng.integers(0, 4) if rng.random() < 1 / 16 else 0.0
+    turn += (np.pi / 2 if turned else 0.0) + (np.pi if rng.random() < recipe.upside_down else 0.0)
     mirror = -1.0 if rng.random() < 0.5 else 1.0
     stretch = np.exp(rng.uniform(-0.08, 0.08))
     rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
-    return rotation @ np.diag([mirror * zoom * stretch, zoom / stretch]), float(turn)
+    return rotation @ np.diag([mirror * zoom * stretch, zoom / stretch])
 
 
-def _centre(picture: Picture, recipe: Recipe, linear: Floats, rng: np.random.Generator) -> Floats:
-    """The point of the picture, ``(x, y)`` px, that comes to the middle of the window."""
-    height, width = picture.pixels.shape
-    if recipe.whole:
-        return np.array([width / 2, height / 2]) + rng.uniform(-0.05, 0.05, 2) * max(height, width)
+def _middle(
+    shown: npt.NDArray[np.float64], linear: npt.NDArray[np.float64], recipe: Recipe, rng: np.random.Generator
+) -> npt.NDArray[np.float64]:
+    """A point near the middle; what is small on its canvas may be anywhere on it."""
+    canvas = np.array([recipe.width_px, recipe.height_px])
+    covered = np.abs(linear) @ (shown[2:] - shown[:2])
+    free = np.maximum(0.06 * canvas, 0.45 * (canvas - covered))
+    return (shown[:2] + shown[2:]) / 2 - np.linalg.inv(linear) @ (rng.uniform(-1, 1, 2) * free)
+
+
+def _near(
+    picture: Picture,
+    shown: npt.NDArray[np.float64],
+    linear: npt.NDArray[np.float64],
+    recipe: Recipe,
+    rng: np.random.Generator,
+) -> npt.NDArray[np.float64]:
+    """A point so that a fracture is in the window, or anywhere on the anatomy."""
+    canvas = np.array([recipe.width_px, recipe.height_px])
     if len(picture.boxes) and rng.random() < 0.85:
-        x0, y0, x1, y1 = picture.boxes[rng.integers(len(picture.boxes))]
-        away = rng.uniform(-0.38, 0.38, 2) * recipe.size_px
-        return np.array([(x0 + x1) / 2, (y0 + y1) / 2]) - np.linalg.inv(linear) @ away
-    # Three quarters of the window stay on the picture: black border teaches nothing.
-    half = 0.375 * recipe.size_px / float(np.sqrt(abs(np.linalg.det(linear))))
-    reach_x, reach_y = min(half, width / 2), min(half, height / 2)
-    return np.array([rng.uniform(reach_x, width - reach_x), rng.uniform(reach_y, height - reach_y)])
+        box = picture.boxes[rng.integers(len(picture.boxes))]
+        return (box[:2] + box[2:]) / 2 - np.linalg.inv(linear) @ (rng.uniform(-0.38, 0.38, 2) * canvas)
+    middle = (shown[:2] + shown[2:]) / 2
+    rows, columns = np.nonzero(picture.texture)
+    if not len(rows):
+        return middle
+    at, gain = rng.integers(len(rows)), picture.pixels.shape[1] / picture.texture.shape[1]
+    half = np.abs(np.linalg.inv(linear)) @ (0.32 * canvas)
+    point = np.array([columns[at], rows[at]]) * gain
+    return np.clip(point, np.minimum(shown[:2] + half, middle), np.maximum(shown[2:] - half, middle))
 
 
-def _carry(boxes: Floats, linear: Floats, shift: Floats, turn_rad: float, size_px: int) -> tuple[Floats, Floats]:
-    """Boxes in the window, clipped, ``(n, 4)``; and the share of each that is visible, ``(n,)``."""
+def _warped(
+    picture: Picture, linear: npt.NDArray[np.float64], shift: npt.NDArray[np.float64], recipe: Recipe,
+    rng: np.random.Generator,
+) -> Floats:  # fmt: skip
+    source, ground = picture.pixels, 0.0
+    if rng.random() < 0.15 * recipe.strength:
+        source, ground = replace_ground(picture.pixels, picture.texture, rng)
+    scale = float(np.sqrt(abs(np.linalg.det(linear))))
+    if scale < 0.7:  # averaged first: a warp skips pixels
+        size = (max(1, round(source.shape[1] * scale)), max(1, round(source.shape[0] * scale)))
+        reduced = cv2.resize(source, size, interpolation=cv2.INTER_AREA)
+        linear = linear @ np.diag([source.shape[1] / size[0], source.shape[0] / size[1]])
+        source = np.asarray(reduced, np.uint8)
+    # OpenCV counts from the centres of pixels.
+    offset = shift + linear @ [0.5, 0.5] - 0.5
+    return np.asarray(
+        cv2.warpAffine(
+            source,
+            np.concatenate([linear, offset[:, None]], axis=1),
+            (recipe.width_px, recipe.height_px),
+            flags=cv2.INTER_LINEAR if rng.random() < 0.6 else cv2.INTER_CUBIC,
+            borderMode=cv2.BORDER_CONSTANT,
+            borderValue=ground,
+        ),
+        np.float32,
+    )
+
+
+def carried(
+    boxes: Floats, linear: npt.NDArray[np.float64], shift: npt.NDArray[np.float64], canvas_px: tuple[int, int]
+) -> tuple[Floats, Floats]:
+    """Boxes ``(n, 4)`` of a picture on a canvas ``(height, width)``, clipped, and the share of each that is visible.
+
+    A turned box needs a larger upright one, most of whose corners are empty: half of the way to it is taken from the
+    ellipse within.
+    """
+    if not len(boxes):
+        return np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2 @ linear.T + shift
-    extent = (boxes[:, 2:] - boxes[:, :2]) * np.linalg.norm(linear, axis=0)
-    cosine, sine = abs(np.cos(turn_rad)), abs(np.sin(turn_rad))
-    # A turned box needs a larger upright one, most of whose corners are empty.
-    half = extent @ np.array([[cosine, sine], [sine, cosine]]) * 0.46
-    full = np.concatenate([centres - half, centres + half], axis=1)
-    clipped = np.clip(full, 0, size_px)
-    area = np.maximum(np.prod(full[:, 2:] - full[:, :2], axis=1), 1e-6)
-    return clipped, np.prod(clipped[:, 2:] - clipped[:, :2], axis=1) / area
+    half = (boxes[:, 2:] - boxes[:, :2]) / 2
+    ellipse, square = np.sqrt(half**2 @ (linear**2).T), half @ np.abs(linear).T
+    extent = 0.5 * ellipse + 0.5 * np.minimum(square, 1.2 * ellipse)
+    full = np.concatenate([centres - extent, centres + extent], axis=1)
+    clipped = np.clip(full, 0, [canvas_px[1], canvas_px[0]] * 2)
+    area = np.maximum(np.prod(2 * extent, axis=1), 1e-6)
+    seen = np.prod(np.maximum(clipped[:, 2:] - clipped[:, :2], 0), axis=1) / area
+    return clipped.astype(np.float32), seen.astype(np.float32)
 
 
-def _label(picture: Picture, visible: Floats) -> tuple[float, float]:
+def targets(boxes: Floats, visible: Floats, rows: int, columns: int) -> tuple[Floats, Floats]:
+    """What the localisation head should say of boxes on a canvas: ``cells`` and ``sides`` of :class:`View`."""
+    cells, sides = np.zeros((rows, columns), np.float32), np.zeros((rows, columns, 4), np.float32)
+    down, across = np.meshgrid(
+        (np.arange(rows) + 0.5) * LOCAL_STRIDE_PX, (np.arange(columns) + 0.5) * LOCAL_STRIDE_PX, indexing="ij"
+    )
+    largest_first = np.argsort(-np.prod(boxes[:, 2:] - boxes[:, :2], axis=1), kind="stable")
+    for x0, y0, x1, y1, seen in (*((*boxes[place], visible[place]) for place in largest_first),):
+        if seen < 0.05:
+            continue
+        off_x, off_y = np.abs(across - (x0 + x1) / 2), np.abs(down - (y0 + y1) / 2)
+        half_x, half_y = max((x1 - x0) / 2, 1.0), max((y1 - y0) / 2, 1.0)
+        around = (off_x <= max(1.1 * half_x, LOCAL_STRIDE_PX)) & (off_y <= max(1.1 * half_y, LOCAL_STRIDE_PX))
+        cells[around & (cells != FRACTURE)] = UNSURE
+        if seen > 0.4:
+            least = 0.51 * LOCAL_STRIDE_PX
+            middle = (off_x <= max(0.55 * half_x, least)) & (off_y <= max(0.55 * half_y, least))
+            cells[middle] = FRACTURE
+            reach = np.stack([across - x0, down - y0, x1 - across, y1 - down], axis=-1)
+            sides[middle] = np.maximum(reach, 0.5)[middle]
+    return cells, sides
+
+
+def _label(picture: Picture, visible: Floats, close: bool) -> tuple[float, float]:
     if not len(visible):
-        return float(picture.fractured), 1.0
+        return float(picture.fractured), float(not (picture.fractured and close))
     seen = float(visible.max())
     return float(seen > 0.6), float(seen > 0.6 or seen < 0.05)
-
-
-def _cells(boxes: Floats, visible: Floats, side: int) -> Floats:
-    edges = np.arange(side) * float(STRIDE_PX)
-    cells = np.zeros((side, side), np.float32)
-    for (x0, y0, x1, y1), seen in zip(boxes, visible, strict=True):
-        across = np.clip(np.minimum(x1, edges + STRIDE_PX) - np.maximum(x0, edges), 0, None)
-        down = np.clip(np.minimum(y1, edges + STRIDE_PX) - np.maximum(y0, edges), 0, None)
-        share = np.outer(down, across) / min(STRIDE_PX**2, max(1.0, (x1 - x0) * (y1 - y0)))
-        cells[(share > 0.08) & (cells != FRACTURE)] = UNSURE
-        if seen > 0.4:
-            cells[share > 0.4] = FRACTURE
-    return cells
-
-
-def _expose(image: Floats, boxes: Floats, strength: float, rng: np.random.Generator) -> Floats:
-    if rng.random() < 0.8:
-        image = 255 * (image / 255) ** np.exp(rng.uniform(-0.4, 0.4) * strength)
-    if rng.random() < 0.8:
-        mean = image.mean()
-        image = (image - mean) * rng.uniform(1 - 0.3 * strength, 1 + 0.3 * strength) + mean * rng.uniform(0.8, 1.2)
-    image = _sharpness(image, rng)
-    if rng.random() < 0.5:
-        image = image + rng.standard_normal(image.shape, np.float32) * rng.uniform(1, 9)
-    if rng.random() < 0.3 * strength:
-        image = _cut_out(image, boxes, rng)
-    return np.clip(image, 0, 255).astype(np.float32)
-
-
-def _sharpness(image: Floats, rng: np.random.Generator) -> Floats:
-    choice = rng.random()
-    if choice < 0.25:
-        return cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.0))
-    if choice < 0.4:
-        return image + (image - cv2.GaussianBlur(image, (0, 0), rng.uniform(1, 2))) * rng.uniform(0.2, 0.9)
-    return image
-
-
-def _cut_out(image: Floats, boxes: Floats, rng: np.random.Generator) -> Floats:
-    """Blank a rectangle (DeVries and Taylor 2017) that touches no marked fracture; three tries."""
-    size = len(image)
-    for _ in range(3):
-        width, height = rng.integers(12, max(13, size // 4), 2)
-        left, top = rng.integers(0, size - width), rng.integers(0, size - height)
-        apart_x = (boxes[:, 2] <= left) | (boxes[:, 0] >= left + width)
-        apart_y = (boxes[:, 3] <= top) | (boxes[:, 1] >= top + height)
-        if (apart_x | apart_y).all():
-            image = image.copy()
-            image[top : top + height, left : left + width] = rng.uniform(0, 200)
-            break
-    return image

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from fractureai.domain.canvas import fit
+from fractureai.domain.canvas import Canvas, lay, place
+from fractureai.training.architecture import LOCAL_STRIDE_PX
 from fractureai.training.augment import UNSURE, Recipe, View, vary
 from fractureai.training.pictures import NO_REGION, Picture
 
@@ -22,13 +23,12 @@ class Batch:
     Attributes
     ----------
     image:
-        ``(N, size, size, 1)`` float32, grey 0..255.
+        ``(N, H, W)`` float32, grey 0..255.
     region:
         ``(N,)`` int32; ``NO_REGION`` for what is no limb radiograph.
-    fractured, weight:
-        ``(N,)`` float32; see :class:`fractureai.training.augment.View`.
-    cells:
-        ``(N, size/32, size/32)`` float32.
+    fractured, weight, cells, sides:
+        ``(N,)``, ``(N,)``, ``(N, H/16, W/16)`` and ``(N, H/16, W/16, 4)`` float32; see
+        :class:`fractureai.training.augment.View`.
     """
 
     image: Floats
@@ -36,6 +36,7 @@ class Batch:
     fractured: Floats
     weight: Floats
     cells: Floats
+    sides: Floats
 
 
 class BalancedSource:
@@ -50,9 +51,9 @@ class BalancedSource:
     pictures:
         What to draw from.
     extra:
-        Phantoms, one place in ``extra_every`` of a batch.
+        Phantoms; a share ``extra_share`` of all.
     foreign:
-        Pictures that are no limb radiographs, one place in ``foreign_every``; they count for the region only.
+        Pictures that are no limb radiographs; a share ``foreign_share``. They count for the region only.
     """
 
     def __init__(
@@ -62,8 +63,8 @@ class BalancedSource:
         foreign: Sequence[Picture] = (),
         *,
         seed: int = 0,
-        extra_every: int = 16,
-        foreign_every: int = 24,
+        extra_share: float = 0.07,
+        foreign_share: float = 0.06,
     ) -> None:
         groups: dict[tuple[int, bool], list[Picture]] = {}
         for picture in pictures:
@@ -73,35 +74,42 @@ class BalancedSource:
         weights = np.array([max(1, len(groups.get((region, True), ()))) for region in self._regions]) ** 0.5
         self._shares = weights / weights.sum()
         self._extra = list(extra)
-        self._extra_every = extra_every
+        self._extra_share = extra_share
         self._foreign = list(foreign)
-        self._foreign_every = foreign_every
+        self._foreign_share = foreign_share
+        # Every tenth will do: they lend their exposure, nothing else.
+        self._others = [picture.pixels for picture in pictures[::10]]
         self._seed = seed
 
     def batch(self, number: int, count: int, recipe: Recipe) -> Batch:
         """The batch of this number: ``count`` views."""
         rng = np.random.default_rng([self._seed, number])
         drawn = [self._draw(place, rng) for place in range(count)]
-        views = [_counted(picture, vary(picture, recipe, rng)) for picture in drawn]
-        return Batch(
-            image=np.stack([view.image for view in views])[..., None],
-            region=np.array([picture.region for picture in drawn], np.int32),
-            fractured=np.array([view.fractured for view in views], np.float32),
-            weight=np.array([view.weight for view in views], np.float32),
-            cells=np.stack([view.cells for view in views]),
-        )
+        views = [_counted(picture, vary(picture, recipe, rng, self._others)) for picture in drawn]
+        return _stacked(drawn, views)
 
     def _draw(self, place: int, rng: np.random.Generator) -> Picture:
-        if self._extra and place % self._extra_every == 0:
+        chance = rng.random()
+        if self._extra and chance < self._extra_share:
             return self._extra[rng.integers(len(self._extra))]
-        if self._foreign and place % self._foreign_every == 1:
+        if self._foreign and self._extra_share <= chance < self._extra_share + self._foreign_share:
             return self._foreign[rng.integers(len(self._foreign))]
         region = int(rng.choice(self._regions, p=self._shares))
         # Pictures of a region that has only one label are drawn all the same: they still teach the region.
-        # Phantoms take even places; shifting by one after each keeps the labels of the others in balance.
-        fractured = bool((place + place // self._extra_every) % 2)
+        fractured = bool(place % 2)
         group = self._groups.get((region, fractured)) or self._groups[region, not fractured]
         return group[rng.integers(len(group))]
+
+
+def as_served(pictures: Sequence[Picture], canvas: Canvas) -> Batch:
+    """The pictures as serving shows them to the network; for validation. Fractures are not placed."""
+    placed = [lay(picture.pixels, place(picture.pixels, canvas)) for picture in pictures]
+    rows, columns = canvas.height_px // LOCAL_STRIDE_PX, canvas.width_px // LOCAL_STRIDE_PX
+    nowhere = np.full((rows, columns), UNSURE, np.float32), np.zeros((rows, columns, 4), np.float32)
+    views = [
+        View(image, float(picture.fractured), 1.0, *nowhere) for image, picture in zip(placed, pictures, strict=True)
+    ]
+    return _stacked(pictures, views)
 
 
 def _counted(picture: Picture, view: View) -> View:
@@ -111,18 +119,12 @@ def _counted(picture: Picture, view: View) -> View:
     return replace(view, weight=0.0, cells=np.full_like(view.cells, UNSURE))
 
 
-def as_served(pictures: Sequence[Picture], size_px: int) -> Batch:
-    """The pictures unchanged, on the canvas of serving; for validation."""
-    side = size_px // 32
+def _stacked(pictures: Sequence[Picture], views: Sequence[View]) -> Batch:
     return Batch(
-        image=np.stack([fit(picture.pixels, size_px) for picture in pictures])[..., None],
+        image=np.stack([view.image for view in views]),
         region=np.array([picture.region for picture in pictures], np.int32),
-        fractured=np.array([picture.fractured for picture in pictures], np.float32),
-        weight=np.ones(len(pictures), np.float32),
-        cells=np.zeros((len(pictures), side, side), np.float32),
+        fractured=np.array([view.fractured for view in views], np.float32),
+        weight=np.array([view.weight for view in views], np.float32),
+        cells=np.stack([view.cells for view in views]),
+        sides=np.stack([view.sides for view in views]),
     )
-
-
-def whole(recipe: Recipe) -> Recipe:
-    """The recipe of the last stretch: whole pictures as they will be served, changed less."""
-    return replace(recipe, size_px=recipe.canvas_px, whole=True, zoom=0.1)

@@ -1,4 +1,6 @@
-"""Fit what turns logits into probabilities, and the thresholds upon them, on images the network has not learnt from."""
+"""Fit what turns a network's numbers into probabilities, and the thresholds upon them, on images it has not learnt
+from.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fractureai.domain.calibration import softmax
-from fractureai.domain.card import Calibration, ModelCard, OperatingPoints
+from fractureai.domain.card import Calibration, Localisation, OperatingPoints
 from fractureai.errors import BrokenDeployment
 from fractureai.training.operating_points import Calibrated, Levels, choose_points
 
@@ -22,32 +24,49 @@ _PRIOR_STRENGTH = 1.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeldOut:
-    """Logits of a fracture model on images it has not learnt from.
+    """Numbers of a fracture model on images it has not learnt from.
 
     Attributes
     ----------
     logits:
         ``(n,)`` float64.
+    peaks:
+        ``(n,)`` float64, the localisation map's highest logit; ``None`` without one.
     fractured:
         ``(n,)`` bool.
     """
 
     logits: Floats
+    peaks: Floats | None
     fractured: npt.NDArray[np.bool_]
 
     def __post_init__(self) -> None:
         if self.logits.shape != self.fractured.shape or self.logits.ndim != 1:
             raise ValueError(f"expected two (n,) arrays, got {self.logits.shape} and {self.fractured.shape}")
-        if not np.isfinite(self.logits).all():
+        if not np.isfinite(self.numbers).all():
             raise ValueError("logits must be finite")
 
+    @property
+    def numbers(self) -> Floats:
+        """``(n, k)``: the logits, and the peaks if there are any."""
+        columns = [self.logits] if self.peaks is None else [self.logits, self.peaks]
+        return np.stack(columns, axis=1)
 
-def fit_platt(logits: Floats, fractured: npt.NDArray[np.bool_], prior_slope: float = 1.0) -> tuple[float, float]:
-    """Slope and intercept of ``sigmoid(slope · logit + intercept)`` (Platt 1999), by Newton's method.
 
-    Platt's smoothed targets keep it finite when the classes are separable; a weak Gaussian prior on the slope
-    (standard deviation 1 about ``prior_slope``, in units of the logits' spread) keeps few images from turning it. The
-    slope is at least .01 in these units: a negative one would say that the model is worse than chance.
+def fit_platt(numbers: Floats, fractured: npt.NDArray[np.bool_], prior: Floats | None = None) -> tuple[Floats, float]:
+    """Slopes and intercept of ``sigmoid(numbers · slopes + intercept)`` (Platt 1999), by Newton's method.
+
+    Platt's smoothed targets keep it finite when the classes are separable; a weak Gaussian prior on the slopes
+    (standard deviation 1 about ``prior``, in units of each number's spread) keeps few images from turning them. A
+    slope below .01 in these units is left out of the fit, if there are others; alone it is raised to it: a negative
+    one would say that the model is worse than chance.
+
+    Parameters
+    ----------
+    numbers:
+        ``(n, k)``.
+    prior:
+        ``(k,)`` slopes; by default the same share of 1 for each.
 
     Raises
     ------
@@ -58,11 +77,28 @@ def fit_platt(logits: Floats, fractured: npt.NDArray[np.bool_], prior_slope: flo
     negatives = len(fractured) - positives
     if not positives or not negatives:
         raise BrokenDeployment(f"calibration needs both classes, got {positives} fractured and {negatives} normal")
+    count = numbers.shape[1]
+    unit = np.maximum(numbers.std(axis=0), 1e-6)
+    centre = (np.full(count, 1 / count) if prior is None else prior) * unit
     targets = np.where(fractured, (positives + 1) / (positives + 2), 1 / (negatives + 2))
-    unit = max(float(logits.std()), 1e-6)
-    design = np.stack([logits / unit, np.ones_like(logits)], axis=1)
-    theta = np.array([prior_slope * unit, math.log((positives + 1) / (negatives + 1))])
-    precision, centre = np.diag([_PRIOR_STRENGTH, 0.0]), np.array([prior_slope * unit, 0.0])
+    used = np.ones(count, bool)
+    while True:
+        slopes, intercept = _newton(numbers[:, used] / unit[used], targets, centre[used])
+        weak = slopes < _MIN_SLOPE
+        if not weak.any() or used.sum() == 1:
+            break
+        used[np.flatnonzero(used)[int(slopes.argmin())]] = False
+    found = np.zeros(count)
+    found[used] = np.maximum(slopes, _MIN_SLOPE) / unit[used]
+    return found, intercept
+
+
+def _newton(design: Floats, targets: Floats, centre: Floats) -> tuple[Floats, float]:
+    design = np.concatenate([design, np.ones((len(design), 1))], axis=1)
+    share = float(targets.mean())
+    theta = np.append(centre, math.log(share / (1 - share)))
+    precision = np.diag(np.append(np.full(len(centre), _PRIOR_STRENGTH), 0.0))
+    centre = np.append(centre, 0.0)
 
     def loss(at: Floats) -> float:
         value = design @ at
@@ -70,17 +106,17 @@ def fit_platt(logits: Floats, fractured: npt.NDArray[np.bool_], prior_slope: flo
         return float(np.logaddexp(0, value).sum() - (targets * value).sum()) + prior
 
     for _ in range(100):
-        predicted = _sigmoid(design @ theta)
+        predicted = sigmoid(design @ theta)
         gradient = design.T @ (predicted - targets) + precision @ (theta - centre)
         weights = np.maximum(predicted * (1 - predicted), 1e-12)
-        step = np.linalg.solve((design * weights[:, None]).T @ design + precision + 1e-9 * np.eye(2), gradient)
+        step = np.linalg.solve((design * weights[:, None]).T @ design + precision + 1e-9 * np.eye(len(theta)), gradient)
         size = 1.0
         while loss(theta - size * step) > loss(theta) and size > 1e-6:
             size /= 2
         theta = theta - size * step
         if np.abs(size * step).max() < 1e-10:
             break
-    return max(_MIN_SLOPE, float(theta[0])) / unit, float(theta[1])
+    return theta[:-1], float(theta[-1])
 
 
 def fit_temperature(logits: Floats, classes: npt.NDArray[np.int64]) -> float:
@@ -111,31 +147,32 @@ def calibrate_fracture(
 ) -> dict[str, FractureCalibration]:
     """Calibrate the fracture models of all regions together.
 
-    The slope of all regions pooled is the prior of each region's own; regions lend each other images where one has too
-    few for a bound (see :func:`fractureai.training.operating_points.choose_points`).
+    The slopes of all regions pooled are the prior of each region's own; regions lend each other images where one has
+    too few for a bound (see :func:`fractureai.training.operating_points.choose_points`).
     """
-    pooled_slope, _ = fit_platt(
-        np.concatenate([part.logits for part in held_out.values()]),
+    pooled, _ = fit_platt(
+        np.concatenate([part.numbers for part in held_out.values()]),
         np.concatenate([part.fractured for part in held_out.values()]),
     )
-    fits = {region: fit_platt(part.logits, part.fractured, pooled_slope) for region, part in held_out.items()}
+    fits = {region: fit_platt(part.numbers, part.fractured, pooled) for region, part in held_out.items()}
     calibrated = {
-        region: Calibrated(_sigmoid(slope * held_out[region].logits + intercept), held_out[region].fractured)
-        for region, (slope, intercept) in fits.items()
+        region: Calibrated(sigmoid(held_out[region].numbers @ slopes + intercept), held_out[region].fractured)
+        for region, (slopes, intercept) in fits.items()
     }
     points = choose_points(calibrated, levels)
     return {
         region: FractureCalibration(
             Calibration(
                 method="platt",
-                slope=slope,
+                slope=float(slopes[0]),
+                map_slope=float(slopes[1]) if len(slopes) > 1 else 0.0,
                 intercept=intercept,
                 fitted_on=fitted_on,
                 images=len(held_out[region].logits),
             ),
             points[region],
         )
-        for region, (slope, intercept) in fits.items()
+        for region, (slopes, intercept) in fits.items()
     }
 
 
@@ -145,16 +182,29 @@ def calibrate_region(logits: Floats, classes: npt.NDArray[np.int64], fitted_on: 
     return Calibration(method="temperature", temperature=temperature, fitted_on=fitted_on, images=len(classes))
 
 
-def logits_of(probabilities: Floats, card: ModelCard) -> Floats:
-    """Undo a card's Platt scaling, so that a reading can be calibrated anew; inverse of ``platt``."""
-    inside = np.clip(probabilities, 1e-15, 1 - 1e-15)
-    return (np.log(inside) - np.log1p(-inside) - card.calibration.intercept) / card.calibration.slope
+def calibrate_boxes(
+    logits: Floats, found: npt.NDArray[np.bool_], images: int, false_per_image: float, fitted_on: str
+) -> Localisation:
+    """How probable boxes are, and from where on they are worth showing.
+
+    Parameters
+    ----------
+    logits:
+        ``(n,)`` of candidate boxes of held-out images.
+    found:
+        ``(n,)``, whether a marked fracture is at that place.
+    images:
+        How many images they come from.
+    false_per_image:
+        The threshold lets this many false boxes an image pass on average.
+    """
+    slopes, intercept = fit_platt(logits[:, None], found)
+    wrong = np.sort(logits[~found])[::-1]
+    allowed = min(int(false_per_image * images), len(wrong) - 1)
+    threshold = float(sigmoid(np.array(slopes[0] * wrong[allowed] + intercept)))
+    return Localisation(slope=float(slopes[0]), intercept=intercept, threshold=threshold, fitted_on=fitted_on)
 
 
-def region_logits_of(probabilities: Floats, card: ModelCard) -> Floats:
-    """Undo a card's temperature: ``(n, C)`` logits up to a constant per image, which softmax does not see."""
-    return np.asarray(np.log(np.maximum(probabilities, 1e-30)) * card.calibration.temperature, np.float64)
-
-
-def _sigmoid(values: Floats) -> Floats:
+def sigmoid(values: Floats) -> Floats:
+    """The logistic function of an array, without overflow."""
     return np.asarray(0.5 * (1.0 + np.tanh(0.5 * values)), np.float64)

@@ -9,17 +9,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fractureai.domain.card import ModelCard, parse_card
+from fractureai.domain.card import ModelCard, NetworkCard, parse_card
 from fractureai.errors import BrokenDeployment
 
-CARD = "card.json"
+CARD, NETWORK = "card.json", "network.json"
 
 
 def read_cards(folder: Path) -> dict[str, ModelCard]:
     """Every card of a folder of models, by name; the files beside them are not looked at."""
     cards = {}
     for path in sorted(folder.glob(f"*/{CARD}")):
-        card, _ = parse_card(path.read_bytes())
+        card, _ = parse_card(path.read_bytes(), ModelCard)
         cards[path.parent.name] = card
     if not cards:
         raise BrokenDeployment(f"there is no model in {folder}")
@@ -31,13 +31,17 @@ def changed(card: ModelCard, **changes: Any) -> ModelCard:
     return ModelCard.model_validate(card.model_dump(mode="json") | changes)
 
 
-def write_card(folder: Path, card: ModelCard) -> None:
-    """Write ``card.json`` by rename, so that no reader sees half of it; the same card gives the same bytes."""
+def write_card(folder: Path, card: ModelCard | NetworkCard) -> None:
+    """Write ``card.json`` or ``network.json`` by rename, so that no reader sees half of it.
+
+    The same card gives the same bytes.
+    """
+    name = CARD if isinstance(card, ModelCard) else NETWORK
     text = json.dumps(card.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
     folder.mkdir(parents=True, exist_ok=True)
-    scratch = folder / f".{CARD}.new"
+    scratch = folder / f".{name}.new"
     scratch.write_text(text, encoding="utf-8")
-    scratch.replace(folder / CARD)
+    scratch.replace(folder / name)
 
 
 def file_entry(path: Path) -> dict[str, Any]:
@@ -46,13 +50,19 @@ def file_entry(path: Path) -> dict[str, Any]:
     return {"sha256": hashlib.sha256(data).hexdigest(), "size_bytes": len(data)}
 
 
-def copy_weights(source: Path, target: Path, card: ModelCard) -> None:
-    """Copy the files a card vouches for; nothing to do where source and target are one folder."""
-    if source.resolve() == target.resolve():
+def copy_files(models: Path, target: Path, card: ModelCard) -> None:
+    """Copy the files of a model, and its network's folder; nothing to do where both folders are one."""
+    if models.resolve() == target.resolve():
         return
-    target.mkdir(parents=True, exist_ok=True)
+    own = target / card.name
+    own.mkdir(parents=True, exist_ok=True)
     for name in card.files:
-        shutil.copyfile(source / name, target / name)
+        shutil.copyfile(models / card.name / name, own / name)
+    network, _ = parse_card((models / card.network.name / NETWORK).read_bytes(), NetworkCard)
+    shared = target / card.network.name
+    shared.mkdir(parents=True, exist_ok=True)
+    for name in (NETWORK, *network.files):
+        shutil.copyfile(models / card.network.name / name, shared / name)
 
 
 def without_measurements(metrics: Mapping[str, Any]) -> dict[str, Any]:

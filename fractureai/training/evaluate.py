@@ -13,12 +13,14 @@ import numpy.typing as npt
 
 from fractureai.domain import statistics as st
 from fractureai.domain.card import ModelCard, OperatingPoints
+from fractureai.training import pointing
 from fractureai.training.readings import Columns, ImageReading, columns
 
 Index = npt.NDArray[np.int64]
 Figures = dict[str, Any]
 
 _SMALL_GROUP = 5
+_FALSE_PER_IMAGE = (0.25, 0.5, 1.0, 2.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ def fracture_figures(readings: Sequence[ImageReading], points: OperatingPoints, 
     figures["counts_suspected"] = _counts(data, points.suspected.threshold)
     figures["counts_fracture"] = _counts(data, points.fracture.threshold)
     figures["bounds_hold"] = _bounds_hold(data, points)
+    figures["of_a_hundred"] = of_a_hundred(data, points)
     figures["mean_spread"] = plain(float(np.nanmean([reading.spread for reading in readings]))) if readings else None
     if studies := study_level(readings, points):
         figures["study_level"] = studies
@@ -95,6 +98,22 @@ def _counts(data: Columns, threshold: float) -> dict[str, int]:
     }
 
 
+def of_a_hundred(data: Columns, points: OperatingPoints) -> dict[str, float | None]:
+    """What a user asks first.
+
+    ``normal_flagged``: of 100 normal images, how many are at least suspected; ``fractured_missed``: of 100 fractured
+    ones, how many are called "no fracture"; ``no_fracture_wrong``: of 100 called "no fracture", how many are fractured.
+    The last depends on how common fractures are among the images.
+    """
+    rates = _rates(data, points.suspected.threshold)
+    wrong = {
+        "normal_flagged": 1 - rates.specificity,
+        "fractured_missed": 1 - rates.sensitivity,
+        "no_fracture_wrong": 1 - rates.negative_predictive_value,
+    }
+    return {name: None if math.isnan(value) else round(100 * value, 1) for name, value in wrong.items()}
+
+
 def _bounds_hold(data: Columns, points: OperatingPoints) -> dict[str, bool]:
     """Whether the data are compatible with both bounds: a one-sided exact test at 5 % does not refute them."""
     missed = _rates(data, points.suspected.threshold)
@@ -128,23 +147,17 @@ def study_level(readings: Sequence[ImageReading], points: OperatingPoints) -> Fi
 
 
 def localisation_figures(readings: Sequence[ImageReading], resampling: Resampling) -> Figures:
-    """Pointing game and overlap of the region of interest with the labelled boxes, beside the centre of the image."""
-    boxed = [reading for reading in readings if reading.localisation is not None]
+    """Pointing game, overlap, and sensitivity of boxes at given numbers of false boxes an image (FROC)."""
+    boxed = pointing.marked(readings)
     if not boxed:
         return {}
-    rows = np.array(
-        [
-            (found.peak_hit, found.centre_hit, found.overlap, found.centre_overlap)
-            for found in (reading.localisation for reading in boxed)
-            if found is not None
-        ],
-        np.float64,
-    )
     blocks = [reading.sample.block for reading in boxed]
-    names = ("peak_in_box", "centre_in_box", "roi_overlap", "centre_overlap")
     figures: Figures = {"images": len(boxed)}
-    for column, name in enumerate(names):
-        figures[name] = resampling.interval(_mean_of(rows[:, column]), blocks)
+    for name, column in (*pointing.hits(boxed).items(), ("box_overlap", pointing.overlaps(boxed))):
+        figures[name] = resampling.interval(_mean_of(column), blocks)
+        if name != "box_overlap":
+            figures[name]["hits"] = int(column.sum())
+    figures["froc"] = {rate: plain(value) for rate, value in pointing.froc(readings, _FALSE_PER_IMAGE).items()}
     return figures
 
 
@@ -161,8 +174,8 @@ def group_figures(readings: Sequence[ImageReading], points: OperatingPoints) -> 
     for reading in readings:
         for name, value in reading.sample.tags.items():
             groups[f"{name}={value}"].append(reading)
-        if reading.localisation is not None:
-            groups[f"box={_size_name(reading.localisation.box_share)}"].append(reading)
+        if reading.sample.boxes:
+            groups[f"box={_size_name(_largest_share(reading))}"].append(reading)
     return {name: _group(columns(members), points) for name, members in sorted(groups.items())}
 
 
@@ -176,6 +189,12 @@ def worst_errors(readings: Sequence[ImageReading], of_each: int = 5) -> Figures:
         name: {reading.sample.image_id: plain(reading.probability) for reading in found}
         for name, found in (("missed", missed), ("false_alarms", alarms))
     }
+
+
+def _largest_share(reading: ImageReading) -> float:
+    """Area of the largest marked fracture over that of the image."""
+    largest = max((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in reading.sample.boxes)
+    return largest / (reading.source_px[0] * reading.source_px[1])
 
 
 def _size_name(share: float) -> str:
@@ -194,20 +213,17 @@ def _group(data: Columns, points: OperatingPoints) -> Figures:
     }
 
 
-def system_figures(readings: Sequence[ImageReading], resampling: Resampling) -> Figures:
-    """All regions together: macro average of their AUCs (the figure to judge by), pooled AUC, ECE and Brier."""
+def system_figures(
+    readings: Sequence[ImageReading], points: Mapping[str, OperatingPoints], resampling: Resampling
+) -> Figures:
+    """All regions together: macro average of their AUCs (the figure to judge by), calibration, assessments, boxes.
+
+    ``points`` are those of each region's model.
+    """
     assessed = [reading for reading in readings if not math.isnan(reading.probability)]
     data = columns(assessed)
     regions = np.array([reading.sample.region for reading in assessed])
     blocks = data.block.tolist()
-
-    def macro(index: Index) -> float:
-        values = [
-            st.auc(data.fractured[index][regions[index] == region], data.probability[index][regions[index] == region])
-            for region in np.unique(regions)
-        ]
-        return float(np.mean(values)) if values else math.nan
-
     pooled: dict[str, Callable[[Columns], float]] = {
         "pooled_auc": lambda part: st.auc(part.fractured, part.probability),
         "pooled_average_precision": lambda part: st.average_precision(part.fractured, part.probability),
@@ -215,10 +231,54 @@ def system_figures(readings: Sequence[ImageReading], resampling: Resampling) -> 
         "pooled_brier": lambda part: st.brier(part.fractured, part.probability),
     }
     figures: Figures = {"images": len(assessed), "fractured": int(data.fractured.sum())}
-    figures["macro_auc"] = resampling.interval(macro, blocks)
+    figures["macro_auc"] = resampling.interval(
+        lambda index: macro_auc(data.fractured[index], data.probability[index], regions[index]), blocks
+    )
     for name, metric in pooled.items():
         figures[name] = resampling.interval(_drawn(metric, data), blocks)
+    figures["assessments"] = _assessments(assessed, points, resampling)
+    figures["localisation"] = localisation_figures(assessed, resampling)
     return figures
+
+
+def macro_auc(
+    fractured: npt.NDArray[np.bool_], probability: npt.NDArray[np.float64], regions: npt.NDArray[np.str_]
+) -> float:
+    """The mean over the regions of the AUC of each; ``nan`` where one lacks a class."""
+    values = [st.auc(fractured[regions == region], probability[regions == region]) for region in np.unique(regions)]
+    return float(np.mean(values)) if values else math.nan
+
+
+def _assessments(
+    readings: Sequence[ImageReading], points: Mapping[str, OperatingPoints], resampling: Resampling
+) -> Figures:
+    """How often each word is said, and what it is worth."""
+    fractured = np.array([reading.sample.fractured for reading in readings], bool)
+    low = np.array([points[reading.sample.region].suspected.threshold for reading in readings])
+    high = np.array([points[reading.sample.region].fracture.threshold for reading in readings])
+    probability = np.array([reading.probability for reading in readings])
+    fracture, none = probability >= high, probability < low
+    suspected = ~fracture & ~none
+    blocks = [reading.sample.block for reading in readings]
+
+    def share(part: npt.NDArray[np.bool_], among: npt.NDArray[np.bool_]) -> Callable[[Index], float]:
+        return lambda index: float(part[index][among[index]].mean()) if among[index].any() else math.nan
+
+    everything = np.ones_like(fractured)
+
+    def lift(index: Index) -> float:
+        base, among = float(fractured[index].mean()), suspected[index]
+        return float(fractured[index][among].mean()) / base if among.any() and base else math.nan
+
+    wanted: dict[str, Callable[[Index], float]] = {
+        "suspected_share": share(suspected, everything),
+        "fracture_share": share(fracture, everything),
+        "suspected_lift": lift,
+        "fractures_flagged": share(~none, fractured),
+        "normal_flagged": share(~none, ~fractured),
+        "no_fracture_wrong": share(fractured, none),
+    }
+    return {name: resampling.interval(statistic, blocks) for name, statistic in wanted.items()}
 
 
 def region_figures(readings: Sequence[ImageReading], card: ModelCard, resampling: Resampling) -> Figures:

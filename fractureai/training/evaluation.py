@@ -31,9 +31,8 @@ class Evaluation:
         """What a person wants to see first, a line a figure."""
         for name, figures in self.figures.items():
             yield f"{name}: {figures['images']} images"
-            for key, value in {**figures, **figures.get("localisation", {}), **figures.get("system", {})}.items():
-                if isinstance(value, dict) and "low" in value:
-                    yield f"  {key:<26} {_told(value)}"
+            for key, value in told(figures):
+                yield f"  {key:<28} {value}"
 
     def write(self, models_dir: Path, split: str) -> None:
         """Write the figures under ``split`` into the cards, and a page and plots beside each."""
@@ -50,8 +49,16 @@ class Evaluation:
         return plots.save_region_plots(folder, card.classes, np.array(figures["confusion"]))
 
 
-def evaluate_models(cards: Mapping[str, ModelCard], readings: Sequence[ImageReading], resamples: int) -> Evaluation:
-    """Measure every model that has read at least one image; the figures of all regions stand with the region model."""
+def evaluate_models(
+    cards: Mapping[str, ModelCard],
+    readings: Sequence[ImageReading],
+    resamples: int,
+    robustness: Mapping[str, Mapping[str, Any]],
+) -> Evaluation:
+    """Measure every model that has read at least one image; figures of all regions are with the region model.
+
+    ``robustness`` is a table a variation (:func:`fractureai.training.robustness.robustness_figures`); may be empty.
+    """
     resampling = ev.Resampling(resamples=resamples)
     parts = ev.by_region(readings)
     figures: dict[str, dict[str, Any]] = {}
@@ -63,15 +70,39 @@ def evaluate_models(cards: Mapping[str, ModelCard], readings: Sequence[ImageRead
         read[name] = own
         if card.operating_points is not None:
             figures[name] = ev.fracture_figures(own, card.operating_points, resampling)
-        else:
-            found = ev.region_figures(own, card, resampling)
-            if found["images"]:
-                figures[name] = found | {"system": ev.system_figures(readings, resampling)}
+            continue
+        found = ev.region_figures(own, card, resampling)
+        if found["images"]:
+            points = {
+                other.region: other.operating_points
+                for other in cards.values()
+                if other.region is not None and other.operating_points is not None
+            }
+            figures[name] = found | {"system": ev.system_figures(readings, points, resampling)}
+            if robustness:
+                figures[name]["robustness"] = robustness
     return Evaluation(cards, read, figures)
 
 
-def _told(figure: Mapping[str, float | None]) -> str:
+def told(figures: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Every figure with an interval, by its name, those of nested groups of figures behind."""
+    for key, value in figures.items():
+        if not isinstance(value, Mapping):
+            continue
+        if "low" in value:
+            yield key, _interval(value)
+        elif key in _NESTED:
+            yield from told(value)
+        elif key == "froc":
+            yield key, ", ".join(f"{found} at {rate}" for rate, found in value.items())
+
+
+_NESTED = ("localisation", "system", "assessments")
+
+
+def _interval(figure: Mapping[str, Any]) -> str:
     value, low, high = (figure[name] for name in ("value", "low", "high"))
     if value is None:
         return "undefined"
-    return f"{value:.3f}" if low is None or high is None else f"{value:.3f}  ({low:.3f} to {high:.3f})"
+    hits = f", {figure['hits']} images" if "hits" in figure else ""
+    return f"{value:.3f}{hits}" if low is None or high is None else f"{value:.3f}  ({low:.3f} to {high:.3f}){hits}"

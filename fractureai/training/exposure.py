@@ -6,7 +6,7 @@ Apart from the chests, which nothing else here can stand in for, they are drawn 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 import cv2
 import numpy as np
@@ -29,12 +29,6 @@ def exposure_pictures(count: int, seed: int = 0) -> Iterator[Labelled]:
         yield "chest", _chest(_FIRST_CHEST_SEED + number, rng)
         for kind, draw in _DRAWERS.items():
             yield kind, draw(rng)
-
-
-def inverted(images: Iterable[Grey]) -> Iterator[Labelled]:
-    """Limb radiographs with dark bones: what reaches the rule so is not what it says it is."""
-    for image in images:
-        yield "inverted limb", np.asarray(255 - image, np.uint8)
 
 
 def _chest(seed: int, rng: np.random.Generator) -> Grey:

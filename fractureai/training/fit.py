@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -15,10 +14,13 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import roc_auc_score
 
+from fractureai.domain.canvas import Canvas
 from fractureai.training import losses
 from fractureai.training import network as net
+from fractureai.training.architecture import HEAD, NetworkSpec
 from fractureai.training.augment import Recipe
 from fractureai.training.batches import BalancedSource, Batch, as_served
+from fractureai.training.initial import InitialWeights
 from fractureai.training.pictures import Picture
 from fractureai.training.runs import WEIGHTS, RunFolder
 
@@ -73,7 +75,7 @@ class Task:
         ``(logits, validation batch)`` to the number that early stopping watches; higher is better.
     """
 
-    spec: net.NetworkSpec
+    spec: NetworkSpec
     loss: keras.losses.Loss
     targets: Callable[[Batch], npt.NDArray[np.float32]]
     score: Callable[[npt.NDArray[np.float32], Batch], float]
@@ -89,7 +91,7 @@ def region_task(regions: Sequence[str]) -> Task:
     def targets(batch: Batch) -> npt.NDArray[np.float32]:
         return np.eye(len(names), dtype=np.float32)[batch.region]
 
-    return Task(net.NetworkSpec(names), losses.region_loss(), targets, score)
+    return Task(NetworkSpec(names), losses.region_loss(), targets, score)
 
 
 def fracture_task() -> Task:
@@ -102,7 +104,7 @@ def fracture_task() -> Task:
     def targets(batch: Batch) -> npt.NDArray[np.float32]:
         return batch.fractured[:, None]
 
-    return Task(net.NetworkSpec(("fracture",)), losses.fracture_loss(), targets, score)
+    return Task(NetworkSpec(("fracture",)), losses.fracture_loss(), targets, score)
 
 
 class _Stream(keras.utils.PyDataset):  # type: ignore[misc]
@@ -119,7 +121,7 @@ class _Stream(keras.utils.PyDataset):  # type: ignore[misc]
     def __getitem__(self, index: int) -> tuple[Any, Any, Any]:
         number = self.epoch * self._schedule.steps + index
         batch = self._source.batch(number, self._schedule.batch_size, self._recipe)
-        return batch.image, self._task.targets(batch), batch.weight
+        return batch.image[..., None], self._task.targets(batch), batch.weight
 
 
 class _Validate(keras.callbacks.Callback):  # type: ignore[misc]
@@ -139,7 +141,7 @@ class _Validate(keras.callbacks.Callback):  # type: ignore[misc]
         del epoch
         if logs is None:
             return
-        logits = self.model.predict(self._held_out.image, batch_size=16, verbose=0)
+        logits = self.model.predict(self._held_out.image[..., None], batch_size=16, verbose=0)
         logs["val_auc"] = self._task.score(np.asarray(logits), self._held_out)
 
 
@@ -174,7 +176,7 @@ def train(
     recipe: Recipe,
     schedule: Schedule,
     run: RunFolder,
-    initial: Path | None = None,
+    initial: InitialWeights | None = None,
     extra: Sequence[Picture] = (),
     verbose: int = 1,
 ) -> keras.Model:
@@ -185,9 +187,9 @@ def train(
     keras.utils.set_random_seed(schedule.seed)
     network = net.build(task.spec, drop_rate=0.2)
     if initial is not None:
-        net.load_weights(network, initial, skip_head=True)
+        net.assign(network, initial.arrays, skip_heads=True)
     source = BalancedSource(pictures, extra, seed=schedule.seed)
-    watched = as_served(held_out, recipe.canvas_px)
+    watched = as_served(held_out, Canvas(recipe.height_px, recipe.width_px))
     phases = [("frozen", schedule.frozen_epochs if initial else 0), ("fine", schedule.epochs)]
     for phase, epochs in phases:
         if epochs and phase not in run.state.get("done", []):
@@ -213,7 +215,7 @@ def _phase(
 ) -> None:
     for layer in network.layers:
         # Frozen batch normalisation also keeps its statistics (Keras guide to transfer learning).
-        layer.trainable = phase == "fine" or layer.name == net.HEAD
+        layer.trainable = phase == "fine" or layer.name == HEAD
     highest = schedule.rate if phase == "fine" else schedule.frozen_rate
     rate = keras.optimizers.schedules.CosineDecay(highest, epochs * schedule.steps)
     network.compile(

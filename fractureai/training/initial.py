@@ -1,29 +1,23 @@
-"""Weights to start from: fine-tuning, or a longer training of what is shipped. Knows no engine."""
+"""Weights to start from: ImageNet, a longer training of what is shipped, or another run. Knows no engine."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
 from fractureai.errors import BrokenDeployment
+from fractureai.training.runs import CONFIG
 
 Floats = npt.NDArray[np.float32]
 
-_ALIKE = "top_conv/kernel"
-
-
-class Logit(NamedTuple):
-    """One output of a head: ``(F,)`` weights of the features, and the bias."""
-
-    weights: Floats
-    bias: float
+IMAGENET, NONE = "imagenet", "none"
+_FETCHED = "imagenet.h5"
+_ALWAYS = ("top_conv/kernel", "head/kernel", "head/bias")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,87 +26,85 @@ class InitialWeights:
 
     Attributes
     ----------
-    backbone:
+    arrays:
         By the names of :func:`fractureai.training.network.stored_variables`.
-    region, fracture:
-        Logits of the region head and of the fracture models, by region; those that are known.
+    outputs:
+        What each logit of their head means; empty where that is not known or means nothing.
+    origin:
+        Where they came from, for the card.
     """
 
-    backbone: dict[str, Floats]
-    region: dict[str, Logit] = field(default_factory=dict)
-    fracture: dict[str, Logit] = field(default_factory=dict)
+    arrays: dict[str, Floats]
+    outputs: tuple[str, ...]
+    origin: str
+
+    @property
+    def head(self) -> tuple[Floats, Floats]:
+        """``(1280, C)`` weights and ``(C,)`` biases of the logits."""
+        return self.arrays["head/kernel"], self.arrays["head/bias"]
 
     def get(self, name: str, shape: tuple[int, ...]) -> Floats:
-        """A weight of the backbone.
+        """One array.
 
         Raises
         ------
         BrokenDeployment
             If it is missing or of another shape.
         """
-        if name not in self.backbone:
+        if name not in self.arrays:
             raise BrokenDeployment(
-                f"the weights to start from have no {name}; are they of an EfficientNetB1 made here?"
+                f"The weights to start from have no {name}. Give weights of an EfficientNetB1 that was trained here."
             )
-        found = self.backbone[name]
+        found = self.arrays[name]
         if found.shape != shape:
-            raise BrokenDeployment(f"{name} to start from is {found.shape}, the network needs {shape}")
+            raise BrokenDeployment(f"{name} to start from is {found.shape}, but the network needs {shape}")
         return found
 
 
-def read_initial(source: Path, regions: Sequence[str]) -> InitialWeights:
+def read_initial(choice: str, run: Path) -> InitialWeights | None:
     """Read weights to start from.
 
     Parameters
     ----------
-    source:
-        A folder of packaged models (``region/weights.h5``, ``fracture-<region>/weights.h5``), a run folder of the
-        shared training (``region.h5``, ``fracture-<region>.h5``), or one weights file, of which only the backbone is
-        taken.
+    choice:
+        ``none``; ``imagenet``, which is kept in the run folder; a folder of a packaged network or of another run
+        (``weights.h5`` with the card or the settings beside it); or a weights file.
 
     Raises
     ------
     BrokenDeployment
-        If weights are missing or damaged, or if the models do not share one backbone: a head means nothing on
-        another's features.
+        If they are missing or damaged; the message says what else can be given.
     """
-    if source.is_file():
-        return InitialWeights(_read(source))
-    place = _place(source, "region")
-    if place is None:
-        raise BrokenDeployment(f"{source} holds neither region/weights.h5 nor region.h5 to start from")
-    stored = _read(place)
-    of_region = dict(zip(_classes(place, regions), _logits(stored), strict=False))
-    of_fracture = {}
-    for name in regions:
-        own = _place(source, f"fracture-{name}")
-        if own is None:
-            continue
-        found = _read(own)
-        if not np.allclose(found[_ALIKE], stored[_ALIKE], atol=1e-3):
-            raise BrokenDeployment(f"{own} and {place} do not share one backbone; start from one file instead")
-        of_fracture[name] = _logits(found)[0]
-    return InitialWeights(stored, {name: of_region[name] for name in regions if name in of_region}, of_fracture)
+    if choice == NONE:
+        return None
+    if choice == IMAGENET:
+        return _imagenet(run / _FETCHED)
+    place = Path(choice)
+    place = place / "weights.h5" if place.is_dir() else place
+    if not place.is_file():
+        raise BrokenDeployment(
+            f"There are no weights at {choice} to start from. Give --init none to start from scratch."
+        )
+    return InitialWeights(_read(place), _outputs_of(place), f"weights of {place.parent.name}")
 
 
-def _place(folder: Path, name: str) -> Path | None:
-    for path in (folder / name / "weights.h5", folder / f"{name}.h5"):
-        if path.is_file():
-            return path
-    return None
+def _outputs_of(weights: Path) -> tuple[str, ...]:
+    """What the logits mean, by what lies beside the weights: a network's card or a run's settings."""
+    for name in ("network.json", CONFIG):
+        beside = weights.with_name(name)
+        if beside.is_file():
+            told = json.loads(beside.read_text(encoding="utf-8"))
+            return tuple(told.get("outputs") or told.get("settings", {}).get("outputs", ()))
+    return ()
 
 
-def _classes(place: Path, regions: Sequence[str]) -> Sequence[str]:
-    """Names of the region head's logits: a packaged model's card says; a run folder's are those of its data."""
-    card = place.with_name("card.json")
-    if place.name != "weights.h5" or not card.is_file():
-        return regions
-    return tuple(json.loads(card.read_text(encoding="utf-8"))["classes"])
+def _imagenet(kept: Path) -> InitialWeights:
+    note = kept.with_suffix(".txt")
+    if not (kept.is_file() and note.is_file()):
+        from fractureai.training.imagenet import write_imagenet  # PyTorch or Keras
 
-
-def _logits(stored: dict[str, Floats]) -> list[Logit]:
-    kernel, bias = stored["head/kernel"], stored["head/bias"]
-    return [Logit(kernel[:, column], float(bias[column])) for column in range(kernel.shape[1])]
+        note.write_text(write_imagenet(kept), encoding="utf-8")
+    return InitialWeights(_read(kept), (), note.read_text(encoding="utf-8"))
 
 
 def _read(path: Path) -> dict[str, Floats]:
@@ -127,7 +119,7 @@ def _read(path: Path) -> dict[str, Floats]:
             file.visititems(take)
     except OSError as error:
         raise BrokenDeployment(f"{path} cannot be read as a weights file ({error})") from error
-    missing = [name for name in (_ALIKE, "head/kernel", "head/bias") if name not in found]
+    missing = [name for name in _ALWAYS if name not in found]
     if missing:
-        raise BrokenDeployment(f"{path} has no {', '.join(missing)}; is it of an EfficientNetB1 made here?")
+        raise BrokenDeployment(f"{path} has no {', '.join(missing)}; it is not of an EfficientNetB1 trained here")
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from fractureai.domain.card import ModelCard, OperatingPoint
+from fractureai.domain.card import ModelCard, OperatingPoint, in_a_hundred
 
 _NAMES = {
     "auc": "AUC",
@@ -24,10 +24,16 @@ _NAMES = {
     "pooled_average_precision": "average precision, pooled",
     "pooled_ece": "expected calibration error, pooled",
     "pooled_brier": "Brier score, pooled",
-    "peak_in_box": "attention's peak in a labelled box",
-    "centre_in_box": "centre of the image in a labelled box (baseline)",
-    "roi_overlap": "overlap of region of interest and box (IoU)",
-    "centre_overlap": "overlap of a box of that size at the centre (baseline)",
+    "box_centre_in_fracture": "centre of the most probable box in a marked fracture",
+    "attention_peak_in_fracture": "attention's peak in a marked fracture",
+    "image_centre_in_fracture": "centre of the image in a marked fracture (baseline)",
+    "box_overlap": "overlap of the most probable box and a marked fracture (IoU)",
+    "suspected_share": "share of all images called `suspected`",
+    "fracture_share": "share of all images called `fracture`",
+    "suspected_lift": "fractured among `suspected`, against fractured among all",
+    "fractures_flagged": "share of fractured images called at least `suspected`",
+    "normal_flagged": "share of normal images called at least `suspected`",
+    "no_fracture_wrong": "share of `no fracture` that are fractured",
 }
 
 
@@ -51,15 +57,14 @@ def model_page(card: ModelCard, plots: Sequence[str]) -> str:
 
 
 def _input(card: ModelCard) -> str:
-    flips = ", mean of the image and its mirror image" if card.input.test_time_flip else ""
     fitted = card.calibration
     numbers = (
-        f"slope {fitted.slope:.4g}, intercept {fitted.intercept:.4g}"
+        f"slope {fitted.slope:.4g}, of the map's peak {fitted.map_slope:.4g}, intercept {fitted.intercept:.4g}"
         if fitted.method == "platt"
         else f"temperature {fitted.temperature:.4g}"
     )
     return (
-        f"{card.architecture}, {card.input.size_px} px square{flips}. Classes: {', '.join(card.classes)}. Calibration: "
+        f"Network [{card.network.name}](../{card.network.name}). Classes: {', '.join(card.classes)}. Calibration: "
         f"{fitted.method} ({numbers}), on {fitted.images} images ({fitted.fitted_on or 'not told'})."
     )
 
@@ -102,12 +107,21 @@ def _scope(card: ModelCard) -> str:
 
 def _figures(figures: Mapping[str, Any]) -> list[str]:
     """Tables of everything measured; nested parts become tables of their own."""
-    flat = {**figures, **figures.get("localisation", {}), **figures.get("system", {})}
+    flat = _flat(figures)
     rows = [[name, _interval(flat[key])] for key, name in _NAMES.items() if isinstance(flat.get(key), Mapping)]
     counts = f"{figures.get('images', 0)} images"
     if "fractured" in figures:
         counts += f", {figures['fractured']} fractured, {figures['blocks']} blocks"
     parts = [f"{counts}; intervals are 95 %, by bootstrap over blocks.", _table(["figure", "value"], rows)]
+    if hundred := in_a_hundred(figures):
+        parts.insert(0, hundred)
+    if froc := flat.get("froc"):
+        rows = [[rate, _plain(value)] for rate, value in froc.items()]
+        parts.append(_table(["false boxes an image", "sensitivity for marked fractures (IoU at least .1)"], rows))
+    if robustness := figures.get("robustness"):
+        columns = ["images", "region_accuracy", "accepted", "macro_auc"]
+        rows = [[name, *(_plain(row[column]) for column in columns)] for name, row in robustness.items()]
+        parts.append(_table(["variation", "images", "region right", "accepted", "macro AUC"], rows))
     if studies := figures.get("study_level"):
         parts.append(_table(["study level (mean of views)", "value"], [[key, str(studies[key])] for key in studies]))
     if groups := figures.get("groups"):
@@ -118,6 +132,15 @@ def _figures(figures: Mapping[str, Any]) -> list[str]:
         told = (f"{name.replace('_', ' ')}: {', '.join(images) or 'none'}" for name, images in errors.items())
         parts.append(f"Worst errors, by image: {'; '.join(told)}.")
     return parts
+
+
+def _flat(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures with those of nested groups beside them."""
+    flat = dict(figures)
+    for name in ("localisation", "system", "assessments"):
+        if isinstance(flat.get(name), Mapping):
+            flat = {**_flat(flat[name]), **{key: value for key, value in flat.items() if key != name}}
+    return flat
 
 
 def _interval(figure: Mapping[str, Any]) -> str:

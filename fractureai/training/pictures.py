@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from fractureai.domain.limb import Rectangle, find_limb, texture
 from fractureai.phantoms.render import REGIONS as PHANTOM_REGIONS
 from fractureai.phantoms.render import VIEWS, PhantomSpec, render
 from fractureai.training.datasets.pixels import read_grey
 from fractureai.training.datasets.values import Dataset
-from fractureai.training.exposure import exposure_pictures, inverted
+from fractureai.training.exposure import exposure_pictures
 
 LONG_SIDE_PX = 512
 NO_REGION = -1
@@ -38,22 +38,26 @@ class Picture:
     boxes:
         ``(n, 4)`` float32, ``x0 y0 x1 y1`` px of ``pixels``, origin at the outer top-left corner; empty if no
         fracture is marked, which in a fractured picture means that its place is not known.
+    limb, texture:
+        Where the anatomy is (:mod:`fractureai.domain.limb`); found once, as every batch asks for it.
     """
 
     pixels: npt.NDArray[np.uint8]
     region: int
     fractured: bool
     boxes: npt.NDArray[np.float32]
+    limb: Rectangle
+    texture: npt.NDArray[np.uint8]
 
 
 def load_pictures(dataset: Dataset, regions: Sequence[str]) -> list[Picture]:
     """Read every sample of the given regions, reduced to a long side of 512 px where it is larger."""
     return [
-        _reduced(
+        picture(
             read_grey(sample.image_path),
             regions.index(sample.region),
-            sample.fractured,
-            np.array(sample.boxes, np.float32).reshape(-1, 4),
+            fractured=sample.fractured,
+            boxes=np.array(sample.boxes, np.float32).reshape(-1, 4),
         )
         for sample in dataset.samples
         if sample.region in regions
@@ -81,28 +85,29 @@ def phantom_pictures(regions: Sequence[str], count: int, seed: int = 0) -> list[
         phantom = render(spec)
         grey = np.asarray(phantom.pixels.astype(np.float32) / 4095 * 255 + 0.5, np.uint8)
         boxes = np.array([phantom.fracture_box_px] if phantom.fracture_box_px else [], np.float32).reshape(-1, 4)
-        pictures.append(_reduced(grey, regions.index(spec.region), spec.fractured, boxes))
+        pictures.append(picture(grey, regions.index(spec.region), fractured=spec.fractured, boxes=boxes))
     return pictures
 
 
-def _reduced(pixels: npt.NDArray[np.uint8], region: int, fractured: bool, boxes: npt.NDArray[np.float32]) -> Picture:
+def picture(
+    pixels: npt.NDArray[np.uint8], region: int, *, fractured: bool = False, boxes: npt.NDArray[np.float32] | None = None
+) -> Picture:
+    """A picture of grey values ``(H, W)`` with its labels, reduced to a long side of 512 px where it is larger."""
+    boxes = np.zeros((0, 4), np.float32) if boxes is None else boxes
     scale = LONG_SIDE_PX / max(pixels.shape)
     if scale < 1:
         size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
         pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
         boxes = boxes * np.float32(scale)
-    return Picture(pixels, region, fractured, boxes)
+    return Picture(pixels, region, fractured, boxes, find_limb(pixels), texture(pixels))
 
 
-def strangers(pictures: Sequence[Picture], of_each: int, seed: int = 0) -> list[Picture]:
-    """Pictures of no region: drawn ones, so many of each kind, and as many of the given ones with dark bones.
+def strangers(of_each: int, seed: int = 0) -> list[Picture]:
+    """Drawn pictures of no region, of each kind as many.
 
     The region head learns to be unsure of them (outlier exposure, Hendrycks 2019).
     """
-    nothing = np.zeros((0, 4), np.float32)
-    dark = pictures[:: max(1, len(pictures) // of_each)][:of_each] if of_each else []
-    drawn = chain(exposure_pictures(of_each, seed), inverted(picture.pixels for picture in dark))
-    return [_reduced(pixels, NO_REGION, False, nothing) for _, pixels in drawn]
+    return [picture(pixels, NO_REGION) for _, pixels in exposure_pictures(of_each, seed)]
 
 
 def kept_phantoms(path: Path, regions: Sequence[str], count: int, seed: int = 0) -> list[Picture]:
@@ -137,6 +142,6 @@ def _unpacked(kept: Mapping[str, npt.NDArray[Any]]) -> list[Picture]:
     pictures, pixel, box = [], 0, 0
     for height, width, marked, region, fractured in kept["facts"].tolist():
         own = pixels[pixel : pixel + height * width].reshape(height, width)
-        pictures.append(Picture(own, region, bool(fractured), boxes[box : box + marked]))
+        pictures.append(picture(own, region, fractured=bool(fractured), boxes=boxes[box : box + marked]))
         pixel, box = pixel + height * width, box + marked
     return pictures

@@ -1,4 +1,4 @@
-"""What the shipped models say of a dataset: the numbers that calibration and evaluation start from.
+"""What the models of a folder say of a dataset: the numbers that calibration and evaluation start from.
 
 Images go the way of serving: the same decoder, canvas, engine and calibration. The fracture model is the one of the
 image's labelled region, so that a mistake of the region classifier is counted where it is made.
@@ -8,58 +8,71 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from fractureai.domain.canvas import crop_map
-from fractureai.domain.ports import Models
+from fractureai.domain.card import ModelCard
+from fractureai.domain.localisation import candidates
+from fractureai.domain.ports import FractureModel, Models
 from fractureai.domain.radiograph import Radiograph
-from fractureai.domain.roi import roi_from_attention
-from fractureai.domain.scores import FractureReading
+from fractureai.domain.scores import Box, NetworkReading
 from fractureai.errors import RejectedInput
 from fractureai.training.datasets.values import LeftOut, Sample
 
-Box = tuple[float, float, float, float]
 Decode = Callable[[Path], Radiograph]
 
+_MOST_CANDIDATES = 20
 
-@dataclass(frozen=True, slots=True)
-class Localisation:
-    """How the attention meets the labelled boxes of a fractured image.
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RawReading:
+    """One sample and what the networks say of it, before any card interprets it.
 
     Attributes
     ----------
-    peak_hit, centre_hit:
-        Whether the attention's peak, or the centre of the image, lies in a box (the pointing game, Zhang et al. 2016).
-    overlap, centre_overlap:
-        Best intersection over union with a box, of the region of interest, and of a box of its size at the centre.
-    box_share:
-        Area of the largest box over that of the image.
+    source_px:
+        Height and width of the file's own grid, on which its boxes are given.
+    of_region, of_fracture:
+        Of the region classifier's network, and of the network of the labelled region's fracture model (``None`` if
+        there is none); the same object where both share a network.
     """
 
-    peak_hit: bool
-    centre_hit: bool
-    overlap: float
-    centre_overlap: float
-    box_share: float
+    sample: Sample
+    source_px: tuple[int, int]
+    of_region: NetworkReading = field(repr=False)
+    of_fracture: NetworkReading | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class ImageReading:
-    """One sample and what the models say of it; ``probability`` is ``nan`` where its region has no model."""
+    """One sample and what the models say of it.
+
+    Attributes
+    ----------
+    probability, spread:
+        ``nan`` where the region has no model.
+    boxes:
+        All candidates for a fracture, also those too improbable to be shown; px of the file, most probable first.
+    attention_peak:
+        ``x, y`` px of the file; ``None`` where nothing speaks for a fracture.
+    source_px:
+        Height and width of the file's own grid.
+    """
 
     sample: Sample
     region_probabilities: tuple[float, ...]
     scope_score: float
     probability: float
     spread: float
-    localisation: Localisation | None
+    boxes: tuple[Box, ...]
+    attention_peak: tuple[float, float] | None
+    source_px: tuple[int, int]
 
 
-def read_samples(samples: Iterable[Sample], models: Models, decode: Decode) -> tuple[list[ImageReading], list[LeftOut]]:
+def read_samples(samples: Iterable[Sample], models: Models, decode: Decode) -> tuple[list[RawReading], list[LeftOut]]:
     """Read every sample; those that cannot be decoded are left out with the reason a user would be given."""
     readings, left_out = [], []
     for sample in samples:
@@ -68,64 +81,77 @@ def read_samples(samples: Iterable[Sample], models: Models, decode: Decode) -> t
         except RejectedInput as error:
             left_out.append(LeftOut(sample.image_id, error.code))
             continue
-        readings.append(_read(sample, radiograph, models))
+        extent = (radiograph.source_height_px, radiograph.source_width_px)
+        readings.append(read_pixels(sample, radiograph.pixels, models, extent))
     return readings, left_out
 
 
-def _read(sample: Sample, radiograph: Radiograph, models: Models) -> ImageReading:
-    (region,) = models.region().read([radiograph.pixels])
+def read_pixels(
+    sample: Sample, pixels: npt.NDArray[np.uint8], models: Models, source_px: tuple[int, int] | None = None
+) -> RawReading:
+    """Read a picture ``(H, W)`` uint8 under the labels of a sample."""
+    of_region = models.region().read(pixels)
     model = models.fracture(sample.region)
-    fracture = None if model is None else model.read([radiograph.pixels])[0]
-    return ImageReading(
-        sample=sample,
-        region_probabilities=tuple(region.probabilities.values()),
-        scope_score=region.scope_score,
-        probability=math.nan if fracture is None else fracture.probability,
-        spread=math.nan if fracture is None else fracture.spread,
-        localisation=None if fracture is None or not sample.boxes else _localise(sample, radiograph, fracture),
+    of_fracture = of_region if model is None or model.network == of_region.network else model.read(pixels)
+    return RawReading(sample, source_px or pixels.shape, of_region, None if model is None else of_fracture)
+
+
+def interpret(readings: Iterable[RawReading], models: Models) -> list[ImageReading]:
+    """What the models' cards make of readings."""
+    return [_interpreted(raw, models) for raw in readings]
+
+
+def _interpreted(raw: RawReading, models: Models) -> ImageReading:
+    region = models.region().interpret(raw.of_region)
+    model = models.fracture(raw.sample.region)
+    if model is None or raw.of_fracture is None:
+        nothing = (math.nan, math.nan, (), None)
+    else:
+        found = model.interpret(raw.of_fracture)
+        nothing = (found.probability, found.spread, _boxes(raw, model), _peak(raw, found.attention))
+    return ImageReading(raw.sample, tuple(region.probabilities.values()), region.scope_score, *nothing, raw.source_px)
+
+
+def _boxes(raw: RawReading, model: FractureModel) -> tuple[Box, ...]:
+    found = candidate_boxes(raw, model.card)
+    rule = model.card.localisation
+    if rule is None:
+        return ()
+    likely = 1 / (1 + np.exp(-(rule.slope * found[1] + rule.intercept)))
+    return tuple(
+        Box((float(x0), float(y0), float(x1), float(y1)), float(probability))
+        for (x0, y0, x1, y1), probability in zip(found[0], likely, strict=True)
     )
 
 
-def _localise(sample: Sample, radiograph: Radiograph, fracture: FractureReading) -> Localisation:
-    height, width = radiograph.pixels.shape
-    gain_x, gain_y = width / radiograph.source_width_px, height / radiograph.source_height_px
-    boxes = [(x0 * gain_x, y0 * gain_y, x1 * gain_x, y1 * gain_y) for x0, y0, x1, y1 in sample.boxes]
-    over_image = crop_map(fracture.attention, height, width)
-    row, column = divmod(int(over_image.argmax()), width)
-    roi = roi_from_attention(fracture.attention, height, width)
-    centred = None if roi is None else _centred(roi, height, width)
-    return Localisation(
-        peak_hit=_inside(column + 0.5, row + 0.5, boxes),
-        centre_hit=_inside(width / 2, height / 2, boxes),
-        overlap=0.0 if roi is None else best_overlap(roi, boxes),
-        centre_overlap=0.0 if centred is None else best_overlap(centred, boxes),
-        box_share=max((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in boxes) / (height * width),
-    )
+def candidate_boxes(raw: RawReading, card: ModelCard) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Boxes ``(n, 4)`` px of the file and their logits ``(n,)``, strongest first; none without a localisation head."""
+    reading, channel = raw.of_fracture, card.network.cells
+    if reading is None or channel is None or reading.cells is None or reading.sides is None:
+        return np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
+    stride_px = reading.placement.canvas.height_px // reading.cells.shape[0]
+    found = candidates(reading.cells[..., channel], reading.sides, stride_px, _MOST_CANDIDATES)
+    return (reading.placement.to_image(found.boxes) * _gain(raw, reading)).astype(np.float32), found.logits
 
 
-def best_overlap(box: Box, others: Sequence[Box]) -> float:
-    """The largest intersection over union of a box with any of the others; 0 without others."""
-    return max((_overlap(box, other) for other in others), default=0.0)
+def _peak(raw: RawReading, attention: npt.NDArray[np.float32]) -> tuple[float, float] | None:
+    """Where the attention is highest, px of the file."""
+    reading = raw.of_fracture
+    if reading is None or attention.max() <= 0:
+        return None
+    row, column = np.unravel_index(int(attention.argmax()), attention.shape)
+    canvas = reading.placement.canvas
+    x = (column + 0.5) * canvas.width_px / attention.shape[1]
+    y = (row + 0.5) * canvas.height_px / attention.shape[0]
+    (x0, y0, _, _) = reading.placement.to_image(np.array([[x, y, x, y]], np.float32))[0] * _gain(raw, reading)
+    return float(x0), float(y0)
 
 
-def _overlap(one: Box, two: Box) -> float:
-    width = min(one[2], two[2]) - max(one[0], two[0])
-    height = min(one[3], two[3]) - max(one[1], two[1])
-    shared = max(0.0, width) * max(0.0, height)
-    return shared / (_area(one) + _area(two) - shared)
-
-
-def _area(box: Box) -> float:
-    return (box[2] - box[0]) * (box[3] - box[1])
-
-
-def _inside(x: float, y: float, boxes: Sequence[Box]) -> bool:
-    return any(x0 <= x < x1 and y0 <= y < y1 for x0, y0, x1, y1 in boxes)
-
-
-def _centred(box: tuple[int, int, int, int], height: int, width: int) -> Box:
-    half_width, half_height = (box[2] - box[0]) / 2, (box[3] - box[1]) / 2
-    return width / 2 - half_width, height / 2 - half_height, width / 2 + half_width, height / 2 + half_height
+def _gain(raw: RawReading, reading: NetworkReading) -> npt.NDArray[np.float64]:
+    """From px of the picture that was read to px of the file, for boxes."""
+    height, width = raw.source_px
+    placement = reading.placement
+    return np.array([width / placement.image_width_px, height / placement.image_height_px] * 2)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

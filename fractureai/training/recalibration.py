@@ -1,29 +1,24 @@
-"""Calibrating the models of an installation anew: on held-out logits of training, or on a site's own images."""
+"""Recalibrate the models of an installation: on what folds of the training say of images they did not see, or on a
+site's own images.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from fractureai.domain.card import ModelCard
+from fractureai.domain.card import Localisation, ModelCard
 from fractureai.errors import BrokenDeployment
-from fractureai.training.calibrate import (
-    HeldOut,
-    calibrate_fracture,
-    calibrate_region,
-    logits_of,
-    region_logits_of,
-)
+from fractureai.training.calibrate import HeldOut, calibrate_boxes, calibrate_fracture, calibrate_region
 from fractureai.training.card_files import changed, without_measurements
 from fractureai.training.datasets.values import Dataset, Sample, Split
-from fractureai.training.evaluate import by_region
 from fractureai.training.operating_points import Levels
-from fractureai.training.readings import ImageReading
+from fractureai.training.pointing import LEAST_OVERLAP, best_overlap
+from fractureai.training.readings import RawReading, candidate_boxes
 
 Cards = dict[str, ModelCard]
 
@@ -40,11 +35,14 @@ class Recalibration:
         Where the images come from, for the card.
     keep_version:
         Leave the version as it is (before a release); otherwise a mark of the data is added to it.
+    false_boxes:
+        How many false boxes an image may be shown on average.
     """
 
     levels: Levels
     source: str
     keep_version: bool = False
+    false_boxes: float = 0.25
 
 
 def unseen_splits(dataset: Dataset, cards: Mapping[str, ModelCard]) -> tuple[Split, ...]:
@@ -57,62 +55,50 @@ def unseen_splits(dataset: Dataset, cards: Mapping[str, ModelCard]) -> tuple[Spl
     return ("val",) if own else ("train", "val")
 
 
-def recalibrate(cards: Cards, readings: Sequence[ImageReading], how: Recalibration) -> Cards:
-    """New cards for all models that read at least one image of both classes; the others are left out."""
-    parts = by_region(readings)
+def recalibrate(cards: Cards, readings: Sequence[RawReading], how: Recalibration) -> Cards:
+    """New cards for all models that read at least one image of both classes; the others are left out.
+
+    The readings may come from other networks of the same shape than the cards name: from the folds of their training.
+    """
     of_region = {card.region: card for card in cards.values() if card.task == "fracture"}
+    parts: dict[str, list[RawReading]] = defaultdict(list)
+    for raw in readings:
+        if raw.sample.region in of_region and raw.of_fracture is not None:
+            parts[raw.sample.region].append(raw)
     held_out = {
         region: _held_out(part, of_region[region])
-        for region, part in parts.items()
-        if region in of_region and len({reading.sample.fractured for reading in part}) == 2
+        for region, part in sorted(parts.items())
+        if len({raw.sample.fractured for raw in part}) == 2
     }
-    samples = [reading.sample for reading in readings]
-    new = _fracture_cards(of_region, held_out, how, samples)
+    new = _fracture_cards(of_region, held_out, how, readings)
     for card in cards.values():
         if card.task == "region":
             new[card.name] = _region_card(card, readings, how)
     return new
 
 
-def recalibrate_from_logits(cards: Cards, dataset: Dataset, file: Path, how: Recalibration) -> Cards:
-    """New fracture cards from a ``.npz`` of held-out logits: ``image_id`` ``(n,)`` and ``logits`` ``(n,)``.
-
-    The logits are those of folds that had not seen the image; labels and regions come from the dataset.
-    """
-    try:
-        with np.load(file, allow_pickle=False) as data:
-            logits = dict(
-                zip(data["image_id"].tolist(), data["logits"].reshape(-1).astype(float).tolist(), strict=True)
-            )
-    except (OSError, KeyError, ValueError) as error:
-        raise BrokenDeployment(f"{file} holds no held-out logits (image_id, logits): {error}") from error
-    of_region = {card.region: card for card in cards.values() if card.task == "fracture"}
-    samples = [sample for sample in dataset.samples if sample.image_id in logits and sample.region in of_region]
-    if any(sample.split == "test" for sample in samples):
-        raise BrokenDeployment(f"{file} holds images of the test split; nothing is chosen on those")
-    held_out = {}
-    for region in sorted({sample.region for sample in samples}):
-        own = [sample for sample in samples if sample.region == region]
-        values = np.array([logits[sample.image_id] for sample in own])
-        held_out[region] = HeldOut(values, np.array([sample.fractured for sample in own], bool))
-    return _fracture_cards(of_region, held_out, how, samples)
-
-
-def _held_out(readings: Sequence[ImageReading], card: ModelCard) -> HeldOut:
-    kept = [reading for reading in readings if not math.isnan(reading.probability)]
-    probabilities = np.array([reading.probability for reading in kept], np.float64)
-    return HeldOut(logits_of(probabilities, card), np.array([reading.sample.fractured for reading in kept], bool))
+def _held_out(readings: Sequence[RawReading], card: ModelCard) -> HeldOut:
+    found = [raw.of_fracture for raw in readings if raw.of_fracture is not None]
+    column, channel = card.network.logits[0], card.network.cells
+    logits = np.array([reading.logits[:, column].mean() for reading in found], np.float64)
+    peaks = [reading.cells[..., channel].max() for reading in found if reading.cells is not None]
+    whole = channel is not None and len(peaks) == len(found)
+    return HeldOut(
+        logits, np.array(peaks, np.float64) if whole else None, np.array([raw.sample.fractured for raw in readings])
+    )
 
 
 def _fracture_cards(
     of_region: Mapping[str | None, ModelCard],
     held_out: Mapping[str, HeldOut],
     how: Recalibration,
-    samples: Sequence[Sample],
+    readings: Sequence[RawReading],
 ) -> Cards:
     if not held_out:
         raise BrokenDeployment("there is no region with a model and both fractured and normal images")
     new = {}
+    samples = [raw.sample for raw in readings]
+    localisation = _localisation(of_region, readings, how)
     for region, found in calibrate_fracture(held_out, how.levels, how.source).items():
         card = of_region[region]
         new[card.name] = changed(
@@ -120,21 +106,40 @@ def _fracture_cards(
             version=_version(card, how, samples),
             calibration=found.calibration.model_dump(mode="json"),
             operating_points=found.operating_points.model_dump(mode="json"),
+            localisation=localisation.model_dump(mode="json") if card.localisation and localisation else None,
             metrics=without_measurements(card.metrics),
         )
     return new
 
 
-def _region_card(card: ModelCard, readings: Sequence[ImageReading], how: Recalibration) -> ModelCard:
-    known = [reading for reading in readings if reading.sample.region in card.classes]
-    classes = np.array([card.classes.index(reading.sample.region) for reading in known], np.int64)
+def _localisation(
+    of_region: Mapping[str | None, ModelCard], readings: Sequence[RawReading], how: Recalibration
+) -> Localisation | None:
+    """How probable boxes are, of all regions together: a region alone has too few."""
+    logits, found, images = [], [], 0
+    for raw in readings:
+        card = of_region.get(raw.sample.region)
+        if card is None or (raw.sample.fractured and not raw.sample.boxes):
+            continue
+        images += 1
+        boxes, values = candidate_boxes(raw, card)
+        logits += values.tolist()
+        found += [best_overlap(tuple(box), raw.sample.boxes) >= LEAST_OVERLAP for box in boxes.tolist()]
+    if not any(found) or all(found):
+        return None
+    return calibrate_boxes(np.array(logits), np.array(found, bool), images, how.false_boxes, how.source)
+
+
+def _region_card(card: ModelCard, readings: Sequence[RawReading], how: Recalibration) -> ModelCard:
+    known = [raw for raw in readings if raw.sample.region in card.classes]
+    classes = np.array([card.classes.index(raw.sample.region) for raw in known], np.int64)
     if len(set(classes.tolist())) < 2:
         return card
-    probabilities = np.array([reading.region_probabilities for reading in known], np.float64)
-    fitted = calibrate_region(region_logits_of(probabilities, card), classes, how.source)
+    logits = np.array([raw.of_region.logits[:, card.network.logits].mean(axis=0) for raw in known], np.float64)
+    fitted = calibrate_region(logits, classes, how.source)
     return changed(
         card,
-        version=_version(card, how, [reading.sample for reading in known]),
+        version=_version(card, how, [raw.sample for raw in known]),
         calibration=fitted.model_dump(mode="json"),
         metrics=without_measurements(card.metrics),
     )

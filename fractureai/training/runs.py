@@ -98,6 +98,21 @@ class RunFolder:
             return list(csv.DictReader(file))
 
 
+def described(path: Path) -> dict[str, Any]:
+    """What a card repeats of a run, and its ``state``; no command line, which may hold paths of the machine.
+
+    Raises
+    ------
+    BrokenDeployment
+        If the folder holds no run.
+    """
+    if not (path / CONFIG).is_file():
+        raise BrokenDeployment(f"{path} holds no training run")
+    config = json.loads((path / CONFIG).read_text(encoding="utf-8"))
+    state = json.loads((path / STATE).read_text(encoding="utf-8")) if (path / STATE).is_file() else {}
+    return {name: value for name, value in config.items() if name != "command"} | {"state": state}
+
+
 def git_revision() -> str:
     """The revision of the code, with a ``+`` if the tree has changes; ``unknown`` outside a checkout."""
     here = Path(__file__).parent

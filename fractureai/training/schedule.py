@@ -1,12 +1,14 @@
-"""The schedule of the shared training: sizes grow, because early on small pictures teach as much for less."""
+"""The schedule of the shared training: windows first, then the whole anatomy; early on small pictures teach as much
+for less.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fractureai.domain.canvas import Canvas
 from fractureai.training.augment import Recipe
-from fractureai.training.network import STRIDE_PX
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,9 @@ class Stage:
         Let the rate fall along a cosine to 1 % (last stage), instead of keeping it.
     average:
         Decay of the moving average of the weights; the average is what is shipped.
+    frozen_stages:
+        Stages of the backbone that keep their weights. The first two take half of a step's time at full size, and what
+        they see, edges and bars, they know from ImageNet and the windows.
     """
 
     recipe: Recipe
@@ -30,27 +35,16 @@ class Stage:
     batch_size: int
     rate: float
     decay: bool = False
-    average: float = 0.997
+    average: float = 0.99
+    frozen_stages: int = 0
 
 
-def growing(size_px: int, steps: Sequence[int], batch_size: int) -> list[Stage]:
-    """Windows of two fifths of the final size at seven tenths of its scale, then three fifths, then whole pictures."""
-    small, middle, last = steps
+def schedule(canvas: Canvas, steps: Sequence[int], batch_size: int, rate: float) -> list[Stage]:
+    """Square windows of two thirds of the canvas's width, then the whole anatomy on the canvas."""
+    windows, whole = steps
+    side = round(canvas.width_px * 2 / 3 / 32) * 32
+    full = (canvas.height_px, canvas.width_px)
     return [
-        Stage(
-            Recipe(_multiple(0.4 * size_px), int(0.7 * size_px), whole=False, intensity=0.5, turn_deg=18.0),
-            small, batch_size, rate=1.5e-3, average=0.99,
-        ),
-        Stage(
-            Recipe(_multiple(0.6 * size_px), size_px, whole=False, intensity=0.7, turn_deg=18.0),
-            middle, batch_size, rate=1.5e-3, average=0.997,
-        ),
-        Stage(
-            Recipe(size_px, size_px, whole=True, zoom=0.1, intensity=0.6, turn_deg=18.0),
-            last, max(8, batch_size * 3 // 4), rate=8e-4, decay=True, average=0.995,
-        ),
-    ]  # fmt: skip
-
-
-def _multiple(side_px: float) -> int:
-    return max(STRIDE_PX, round(side_px / STRIDE_PX) * STRIDE_PX)
+        Stage(Recipe(side, side, *full, far=0.08, near=0.0), windows, batch_size, rate, average=0.98),
+        Stage(Recipe(*full, *full), whole, max(1, batch_size // 2), rate, decay=True, frozen_stages=2),
+    ]

@@ -156,6 +156,14 @@ class Readings:
     confidence: npt.NDArray[np.float64]
     kinds: tuple[str, ...]
 
+    def joined(self, others: Readings) -> Readings:
+        """These and the others."""
+        return Readings(
+            np.concatenate([self.features, others.features]),
+            np.concatenate([self.confidence, others.confidence]),
+            self.kinds + others.kinds,
+        )
+
     def where(self, keep: npt.NDArray[np.bool_]) -> Readings:
         """The readings of some of the pictures."""
         kinds = tuple(kind for kind, kept in zip(self.kinds, keep, strict=True) if kept)

@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import importlib.util
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from fractureai.errors import BrokenDeployment
+from fractureai.training.architecture import shared_outputs
+from fractureai.training.initial import IMAGENET
 
-if TYPE_CHECKING:  # Keras and OpenCV are loaded by the commands that need them.
-    from fractureai.training.batches import BalancedSource
-    from fractureai.training.datasets.values import Dataset
-    from fractureai.training.initial import InitialWeights
-    from fractureai.training.runs import RunFolder
-    from fractureai.training.schedule import Stage
-
-DEFAULT_SIZE_PX = 224
+DEFAULT_HEIGHT_PX, DEFAULT_WIDTH_PX = 288, 224
+_DATA_HELP = "FracAtlas, MURA, or a CSV file with its images."
+_OUT_HELP = "Run folder; naming an unfinished run resumes it."
 
 
 def _shared_options(command: Any) -> Any:
     for option in reversed(
         [
-            click.option("--data", type=click.Path(exists=True, path_type=Path), required=True,
-                         help="FracAtlas, MURA, or a CSV file with its images."),
-            click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True,
-                         help="Run folder; naming an unfinished run resumes it."),
-            click.option("--size", default=DEFAULT_SIZE_PX, show_default=True, help="Side of the canvas, px."),
-            click.option("--init", default="imagenet", show_default=True,
-                         help="Initial weights: imagenet (fetched by Keras), none, or a weights.h5 of another run."),
+            click.option("--data", type=click.Path(exists=True, path_type=Path), required=True, help=_DATA_HELP),
+            click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help=_OUT_HELP),
+            click.option("--height", "height_px", default=DEFAULT_HEIGHT_PX, show_default=True,
+                         help="Height of the canvas, px."),
+            click.option("--width", "width_px", default=DEFAULT_WIDTH_PX, show_default=True,
+                         help="Width of the canvas, px."),
+            click.option("--init", default=IMAGENET, show_default=True,
+                         help="Initial weights: imagenet, none, or the weights.h5 of another run."),
             click.option("--epochs", default=60, show_default=True, help="Most epochs of fine-tuning."),
             click.option("--frozen-epochs", default=5, show_default=True,
                          help="Most epochs with the base frozen; skipped without initial weights."),
@@ -75,6 +73,7 @@ def _run(task_name: str, region_name: str | None, options: dict[str, Any]) -> No
     from fractureai.training import fit
     from fractureai.training.augment import Recipe
     from fractureai.training.datasets.opening import open_dataset
+    from fractureai.training.initial import read_initial
     from fractureai.training.pictures import load_pictures, phantom_pictures
     from fractureai.training.runs import RunFolder
 
@@ -84,7 +83,7 @@ def _run(task_name: str, region_name: str | None, options: dict[str, Any]) -> No
     held_out = load_pictures(dataset.split("val"), regions)
     if not pictures or not held_out:
         raise BrokenDeployment(f"{options['data']} has no training or no validation images of {', '.join(regions)}")
-    size = options["size"]
+    full = (options["height_px"], options["width_px"])
     schedule = fit.Schedule(
         frozen_epochs=options["frozen_epochs"],
         epochs=options["epochs"],
@@ -94,202 +93,137 @@ def _run(task_name: str, region_name: str | None, options: dict[str, Any]) -> No
         patience=options["patience"],
         seed=options["seed"],
     )
-    recipe = Recipe(size_px=size, canvas_px=size, whole=True, zoom=0.15)
-    facts = {"task": task_name, "regions": regions, "data": options["data"].name, "init": options["init"],
-             "phantoms": options["phantoms"]}  # fmt: skip
+    recipe = Recipe(*full, *full)
+    outputs = [f"{task_name} {name}" for name in (regions if task_name == "region" else [str(region_name)])]
+    facts = {"task": task_name, "outputs": outputs, "regions": regions, "data": options["data"].name}
+    facts |= {name: options[name] for name in ("init", "phantoms", "height_px", "width_px")}
     run = RunFolder(options["out"], fit.settings(recipe, schedule, **facts))
     task = fit.region_task(regions) if task_name == "region" else fit.fracture_task()
-    initial = initial_weights(options["init"], run.path)
+    initial = read_initial(options["init"], run.path)
+    if initial is not None:
+        run.remember(initial_weights=initial.origin)
     extra = phantom_pictures(regions, options["phantoms"], options["seed"])
     fit.train(task, pictures, held_out, recipe, schedule, run, initial, extra, verbose=0 if options["quiet"] else 1)
     click.echo(f"validation AUC {run.state['best']:.3f}; weights in {run.path / 'weights.h5'}")
 
 
 @train.command()
-@click.option(
-    "--data",
-    type=click.Path(exists=True, path_type=Path),
-    required=True,
-    help="FracAtlas, MURA, or a CSV file with its images.",
-)
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    required=True,
-    help="Run folder; naming an unfinished run resumes it.",
-)
-@click.option("--size", default=320, show_default=True, help="Side of the canvas in the last stage, px.")
+@click.option("--data", type=click.Path(exists=True, path_type=Path), required=True, help=_DATA_HELP)
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help=_OUT_HELP)
+@click.option("--height", "height_px", default=480, show_default=True, help="Height of the canvas, px.")
+@click.option("--width", "width_px", default=384, show_default=True, help="Width of the canvas, px.")
 @click.option(
     "--steps",
-    default=(1500, 3000, 2000),
+    default=(400, 3000),
     show_default=True,
-    type=(int, int, int),
-    help="Steps with small windows, with larger ones, and with whole pictures.",
+    type=(int, int),
+    help="Steps with windows, and with the whole anatomy at a falling rate.",
 )
-@click.option("--batch-size", default=32, show_default=True)
-@click.option("--splits", default="train", show_default=True, help="Parts to train on, comma between.")
+@click.option("--batch-size", default=32, show_default=True, help="Of windows; half as many at full size.")
+@click.option("--rate", default=3e-4, show_default=True, help="Highest learning rate.")
+@click.option("--splits", default="train,val", show_default=True, help="Parts to train on, comma between.")
+@click.option("--folds", default=3, show_default=True, help="Folds of those parts, for --hold-out.")
+@click.option("--hold-out", type=int, help="Leave this fold (from 0) out, for cross-fitting; all is learnt by default.")
 @click.option("--phantoms", default=1500, show_default=True, help="Phantoms among the training pictures.")
-@click.option("--phantom-every", default=8, show_default=True, help="Every so many pictures of a batch is a phantom.")
 @click.option("--foreign", default=60, show_default=True, help="Drawn pictures of each kind that are no limbs.")
 @click.option(
     "--init",
-    default="none",
+    default=IMAGENET,
     show_default=True,
-    help="Where to start: none (from scratch), a folder of packaged models or of another run, or a weights file, of "
-    "which the backbone is taken.",
+    help="Where to start: imagenet, none, the folder of a packaged network or of another run, or a weights file.",
 )
 @click.option("--seed", default=0, show_default=True)
-@click.option(
-    "--engine",
-    type=click.Choice(["native", "keras"]),
-    default="native",
-    show_default=True,
-    help="native: fast on a CPU with AVX2 or AVX-512 BF16 (extra `train-native`); keras: for GPUs, on any back end.",
-)
-def shared(data: Path, out: Path, size: int, steps: tuple[int, int, int], **options: Any) -> None:  # fmt: skip
-    """Train one backbone on all regions at once: what the shipped models are made of.
+def shared(data: Path, out: Path, **options: Any) -> None:  # fmt: skip
+    """Train one network on all regions at once: what the shipped models are made of.
 
-    Leaves region.h5 and fracture-<region>.h5, weights of the shipped networks, in the run folder.
+    Leaves weights.h5 in the run folder, for `train package`. Runs on a GPU if PyTorch finds one.
     """
-    _check_engine(options["engine"])
-    from fractureai.training.batches import BalancedSource
+    _check_engine()
+    from fractureai.domain.canvas import Canvas
+    from fractureai.training.batches import BalancedSource, as_served
+    from fractureai.training.datasets.folds import fold_of_block
     from fractureai.training.datasets.opening import open_dataset
     from fractureai.training.initial import read_initial
+    from fractureai.training.native.shared import train_shared
     from fractureai.training.pictures import kept_phantoms, load_pictures, strangers
     from fractureai.training.runs import RunFolder
-    from fractureai.training.schedule import growing
+    from fractureai.training.schedule import schedule
 
-    everything = open_dataset(data)
-    dataset = everything.split(*options["splits"].split(","))
-    regions, seed = list(dataset.regions), options["seed"]
-    initial = None if options["init"] == "none" else read_initial(_existing(options["init"]), regions)
-    facts = {"task": "shared", "data": data.name, "size": size, "steps": steps, "regions": regions, **options}
+    dataset = open_dataset(data).split(*options["splits"].split(","))
+    regions, canvas = list(dataset.regions), Canvas(options["height_px"], options["width_px"])
+    held_out, learnt, hold_out = dataset.only(lambda _: False), dataset, options["hold_out"]
+    if hold_out is not None:
+        folds = fold_of_block(dataset.samples, options["folds"])
+        learnt = dataset.only(lambda sample: folds[sample.block] != hold_out)
+        held_out = dataset.only(lambda sample: folds[sample.block] == hold_out)
+    outputs = shared_outputs(regions)
+    facts = {"task": "shared", "data": data.name, "outputs": outputs, "regions": regions, **options}
+    facts["init"] = Path(options["init"]).name  # it goes into the card: no path of this machine
     run = RunFolder(out, facts)
-    phantoms = kept_phantoms(out / "phantoms.npz", regions, options["phantoms"], seed)
-    pictures = load_pictures(dataset, regions)
-    foreign = strangers(pictures, options["foreign"], seed)
-    source = BalancedSource(pictures, phantoms, foreign, seed=seed, extra_every=options["phantom_every"])
-    stages = growing(size, steps, options["batch_size"])
-    if options["engine"] == "keras":
-        from fractureai.training import fit_shared
-
-        network = fit_shared.train_shared(source, regions, stages, run, initial, seed)
-        paths = fit_shared.export_parts(network, regions, out)
-    else:
-        paths = _train_native(everything, source, stages, run, initial)
-    for path in paths:
-        click.echo(str(path))
-
-
-def _check_engine(engine: str) -> None:
-    if engine == "native" and not (Path(__file__).parent / "native").is_dir():
-        raise BrokenDeployment(
-            "The native training engine is not in the installed package. Train from a checkout of the repository, or "
-            "use --engine keras."
-        )
-
-
-def _train_native(
-    everything: Dataset,
-    source: BalancedSource,
-    stages: Sequence[Stage],
-    run: RunFolder,
-    initial: InitialWeights | None,
-) -> list[Path]:
-    """Train with this package's own kernels; ``val`` is looked at where it is not learnt from."""
-    from fractureai.training.batches import as_served
-    from fractureai.training.native.shared import export_parts, train_shared
-    from fractureai.training.pictures import load_pictures
-
-    options = run.settings
-    regions, held_out = options["regions"], load_pictures(everything.split("val"), options["regions"])
-    watched = as_served(held_out, options["size"]) if held_out and "val" not in options["splits"] else None
-    return export_parts(
-        train_shared(source, regions, stages, run, watched, options["seed"], initial), regions, run.path
+    source = BalancedSource(
+        load_pictures(learnt, regions),
+        kept_phantoms(out / "phantoms.npz", regions, options["phantoms"], options["seed"]),
+        strangers(options["foreign"], options["seed"]),
+        seed=options["seed"],
     )
+    watched = as_served(load_pictures(held_out, regions), canvas) if held_out.samples else None
+    stages = schedule(canvas, options["steps"], options["batch_size"], options["rate"])
+    initial = read_initial(options["init"], out)
+    if initial is not None:
+        run.remember(initial_weights=initial.origin)
+    train_shared(source, outputs, stages, run, watched, options["seed"], initial)
+    click.echo(str(out / "weights.h5"))
 
 
-def _existing(choice: str) -> Path:
-    path = Path(choice)
-    if not path.exists():
-        raise BrokenDeployment(f"there is no {path} to start from; use --init none to start from scratch")
-    return path
+def _check_engine() -> None:
+    if not (Path(__file__).parent / "native").is_dir():
+        raise BrokenDeployment(
+            "The training engine is not in the installed package. Train from a checkout of the repository."
+        )
+    if importlib.util.find_spec("torch") is None:
+        raise BrokenDeployment("The shared training needs PyTorch. Install the extra `train-native`.")
 
 
 @train.command()
-@click.argument("weights", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--name", required=True, help="Folder of the model: region, fracture-hand, …")
-@click.option("--region", "region_name", help="The fracture model's region; none for the classifier of regions.")
+@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--name", default="limbs", show_default=True, help="Folder of the network.")
 @click.option(
-    "--classes",
-    default="elbow,hand,hip,leg,shoulder",
+    "--second-view",
+    type=click.Choice(["none", "turned", "mirrored"]),
+    default="turned",
     show_default=True,
-    help="Of the classifier, in the order of its training (alphabetical), comma between.",
+    help="Average over the picture turned by 180°, or mirrored, when serving.",
 )
-@click.option("--size", default=DEFAULT_SIZE_PX, show_default=True, help="Side of the canvas, px.")
-@click.option("--flip", is_flag=True, help="Average over the mirror image when serving.")
 @click.option("--version", default="0.1.0", show_default=True)
-@click.option(
-    "--described-by",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Run folder whose settings go into the card.",
-)
-@click.option("--data", type=click.Path(exists=True, path_type=Path), help="What it learnt from: counts for the card.")
-@click.option("--limit", "limits", multiple=True, help="A sentence to add to the card's limits; may be repeated.")
+@click.option("--data", type=click.Path(exists=True, path_type=Path), help="What it learnt from: counts for the cards.")
+@click.option("--limit", "limits", multiple=True, help="A sentence to add to the cards' limits; may be repeated.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("models"), show_default=True)
-def package(weights: Path, name: str, region_name: str | None, classes: str, **options: Any) -> None:  # fmt: skip
-    """Turn WEIGHTS into a folder of models: OpenVINO graph, Keras weights, card without figures."""
-    import json
+def package(run: Path, name: str, second_view: str, version: str, **options: Any) -> None:  # fmt: skip
+    """Turn a RUN folder into folders of models.
 
+    The network with its OpenVINO graph and Keras weights, and a model for each of its decisions, with cards without
+    figures.
+    """
+    from fractureai.domain.card import InputSpec
     from fractureai.training.datasets.opening import open_dataset
     from fractureai.training.packaging import Package, image_counts
     from fractureai.training.packaging import package as write
-    from fractureai.training.runs import CONFIG
+    from fractureai.training.runs import WEIGHTS, described
 
-    described = options["described_by"]
+    told = described(run)
+    settings = told["settings"]
     what = Package(
         name=name,
-        version=options["version"],
-        classes=("fracture",) if region_name else tuple(classes.split(",")),
-        size_px=options["size"],
-        region=region_name,
-        test_time_flip=options["flip"],
+        version=version,
+        input=InputSpec.model_validate(
+            {"height_px": settings["height_px"], "width_px": settings["width_px"], "second_view": second_view}
+        ),
+        outputs=tuple(settings["outputs"]),
+        localised=tuple(settings["regions"]) if settings["task"] == "shared" else (),
         limits=options["limits"],
-        images=image_counts(open_dataset(options["data"]), region_name) if options["data"] else {},
-        training=_told(json.loads((described / CONFIG).read_text(encoding="utf-8"))) if described else {},
+        images=image_counts(open_dataset(options["data"])) if options["data"] else {},
+        initial_weights=told["state"].get("initial_weights", "random"),
+        training={key: value for key, value in told.items() if key != "state"},
     )
-    click.echo(str(write(weights, what, options["out"])))
-
-
-def _told(config: dict[str, Any]) -> dict[str, Any]:
-    """What a card repeats of a run: no command line, which may hold paths of the machine."""
-    return {name: value for name, value in config.items() if name != "command"}
-
-
-def initial_weights(choice: str, run: Path) -> Path | None:
-    """``imagenet``, ``none`` or a file, as a file to start from.
-
-    Raises
-    ------
-    BrokenDeployment
-        If ImageNet weights cannot be fetched or the file is missing; the message says what else can be done.
-    """
-    if choice == "none":
-        return None
-    if choice != "imagenet":
-        path = Path(choice)
-        if not path.is_file():
-            raise BrokenDeployment(f"initial weights {path} are missing; use --init none to start from scratch")
-        return path
-    from fractureai.training import network as net
-
-    target = run / "imagenet.h5"
-    if not target.is_file():
-        try:
-            net.save_imagenet(target)
-        except Exception as error:
-            # Keras raises whatever its downloader met: URLError, OSError, a plain Exception.
-            raise BrokenDeployment(
-                f"ImageNet weights cannot be fetched ({error}); give a file or --init none"
-            ) from error
-    return target
+    for path in write(run / WEIGHTS, what, options["out"]):
+        click.echo(str(path))

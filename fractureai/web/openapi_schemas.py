@@ -35,6 +35,7 @@ def _ref(name: str) -> Schema:
 
 _ID: Schema = {"type": "string", "pattern": "^[0-9a-f]{32}$"}
 _COUNT: Schema = {"type": "integer", "minimum": 0}
+_BOX: Schema = {"type": "array", "items": _COUNT, "minItems": 4, "maxItems": 4}
 _MOMENT: Schema = {"type": "string", "format": "date-time"}
 _PROBABILITY: Schema = {"type": "number", "minimum": 0, "maximum": 1}
 _STATE: Schema = {"type": "string", "enum": [state.value for state in WorkState]}
@@ -152,7 +153,11 @@ SCHEMAS: dict[str, Schema] = {
             "fracture_probability": _maybe(_PROBABILITY),
             "fracture_spread": _maybe({"type": "number"}),
             "thresholds": _maybe(_object({"suspected": _PROBABILITY, "fracture": _PROBABILITY})),
-            "roi_px": _maybe({"type": "array", "items": _COUNT, "minItems": 4, "maxItems": 4}),
+            "roi_px": _maybe(_BOX),
+            "findings": {
+                "description": "Places where a fracture is likely or suspected, most probable first.",
+                **_list(_object({"box_px": _BOX, "probability": _PROBABILITY, "rank": _COUNT})),
+            },
             "source_px": _maybe({"type": "array", "items": _COUNT, "minItems": 2, "maxItems": 2}),
             "shown_px": _maybe({"type": "array", "items": _COUNT, "minItems": 2, "maxItems": 2}),
             "model": _maybe(_text()),
@@ -172,7 +177,7 @@ SCHEMAS: dict[str, Schema] = {
                 )
             ),
         },
-        optional=("view", "set_aside"),
+        optional=("view", "set_aside", "findings"),
     ),
     "ModelIdentity": _object({"name": _text(), "version": _text(), "card_sha256": _SHA256}),
     "Models": _object(

@@ -9,6 +9,7 @@ from typing import Any
 from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
+from fractureai.domain.card import in_a_hundred
 from fractureai.domain.contents import skipped_sentence
 from fractureai.domain.records import Page, WorklistOrder
 from fractureai.domain.result import DISCLAIMER
@@ -115,6 +116,7 @@ def models() -> str:
             "identity": identity,
             "metrics": block_of("", card.metrics),
             "training": block_of("", card.training),
+            "hundred": in_a_hundred(card.metrics.get("test", {})),
         }
         for card, identity in web().ports.models.cards()
     ]

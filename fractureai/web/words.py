@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -164,6 +164,24 @@ def percent(value: float | None) -> str:
     if value > 0.99:
         return "> 99 %"
     return f"{value:.0%}".replace("%", " %")
+
+
+def is_calibrated_here(models: Mapping[str, Any]) -> bool:
+    """Whether this site has set the thresholds of all its models on images of its own (``models calibrate``)."""
+    return all("+site." in model["version"] for model in models.values() if model["name"] != "region")
+
+
+def boxes(image: Mapping[str, Any]) -> list[list[int]]:
+    """What is marked on an image of ``result.json``, as in ``ImageResult.boxes_px``."""
+    found = [finding["box_px"] for finding in image.get("findings", ())]
+    return found or ([image["roi_px"]] if image["roi_px"] else [])
+
+
+def place(box_px: Sequence[int], source_px: Sequence[int]) -> str:
+    """Where the middle of a box is on its picture: ``upper left``."""
+    x, y = (box_px[0] + box_px[2]) / 2 / source_px[0], (box_px[1] + box_px[3]) / 2 / source_px[1]
+    row, column = ("upper", "middle", "lower")[min(2, int(y * 3))], ("left", "centre", "right")[min(2, int(x * 3))]
+    return "in the middle" if (row, column) == ("middle", "centre") else f"{row} {column}"
 
 
 def clock_time(seconds: float) -> str:

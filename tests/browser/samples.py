@@ -26,7 +26,7 @@ from fractureai.domain.contents import DICOM_DIRECTORY, SKIPPED
 from fractureai.domain.ports import StoredObject
 from fractureai.domain.reasons import Reason
 from fractureai.domain.records import Priority
-from fractureai.domain.result import ImageResult, StudyResult
+from fractureai.domain.result import FractureFinding, ImageResult, StudyResult
 from fractureai.domain.scores import ModelIdentity
 from fractureai.domain.study import Assessment, Batch, SourceImage, Stage, Study, Upload, WorkState
 from fractureai.imaging.codec import CvCodec
@@ -70,11 +70,11 @@ def _card(name: str, task: str, region: str | None, metrics: dict[str, Any]) -> 
         "task": task,
         "region": region,
         "classes": ["fracture"] if region else ["elbow", "hand", "hip", "leg", "shoulder"],
-        "input": {"size_px": 224, "test_time_flip": bool(region)},
+        "network": {"name": "limbs", "sha256": "cd" * 32, "logits": [0] if region else [0, 1, 2, 3, 4]},
         "calibration": {"method": "platt", "slope": 1.12, "intercept": -0.2, "fitted_on": "validation", "images": 412},
         "operating_points": points if region else None,
         "scope": None if region else scope,
-        "files": {"model.xml": {"sha256": "ab" * 32, "size_bytes": 182_733}},
+        "files": {"scope.npz": {"sha256": "ab" * 32, "size_bytes": 182_733}},
         "intended_use": "Invented for looking at this page. No figure here was measured.",
         "limits": ["Adults only in the training data.", "No plaster casts, no implants.", "One hospital, one country."],
         "licence": "Apache-2.0",
@@ -94,7 +94,7 @@ def _card(name: str, task: str, region: str | None, metrics: dict[str, Any]) -> 
         "metrics": metrics,
     }
     text = json.dumps(card).encode()
-    parsed, digest = parse_card(text)
+    parsed, digest = parse_card(text, ModelCard)
     return parsed, ModelIdentity(name, "0.1.0", digest)
 
 
@@ -162,7 +162,7 @@ class View:
     region: str = "hand"
     probability: float | None = 0.1
     pixels: np.ndarray | None = None
-    roi_px: tuple[int, int, int, int] | None = None
+    box_px: tuple[int, int, int, int] | None = None
     reasons: tuple[Reason, ...] = ()
     set_aside: bool = False
     shown_px: tuple[int, int] | None = None  # width and height with square pixels
@@ -252,31 +252,35 @@ def _image(ports: WebPorts, study: Study, number: int, view: View) -> ImageResul
         )
     pixels = np.full((64, 48), 90, np.uint8) if view.pixels is None else view.pixels
     height, width = pixels.shape
-    roi = view.roi_px or (width // 3, height // 3, 2 * width // 3, 2 * height // 3)
-    attention = _attention(height, width, roi)
+    box = view.box_px or (width // 3, height // 3, 2 * width // 3, 2 * height // 3)
+    attention = _attention(height, width, box)
     store, study_id = ports.store, study.study_id
+    finding = assess_probability(view.probability, THRESHOLDS)
     store.put(keys.image_png(SITE, study_id, number), _CODEC.encode_grey(pixels))
     store.put(keys.heat_png(SITE, study_id, number), _CODEC.heat(attention))
-    store.put(keys.overlay_jpg(SITE, study_id, number), _CODEC.overlay(pixels, attention, roi))
-    x0, y0, x1, y1 = roi
-    store.put(keys.roi_png(SITE, study_id, number), _CODEC.encode_grey(pixels[y0:y1, x0:x1]))
+    is_flagged = finding.assessment is not Assessment.NO_FRACTURE
+    if is_flagged:
+        store.put(keys.overlay_jpg(SITE, study_id, number), _CODEC.overlay(pixels, attention))
+        x0, y0, x1, y1 = box
+        store.put(keys.roi_png(SITE, study_id, number), _CODEC.encode_grey(pixels[y0:y1, x0:x1]))
     return ImageResult(
         number=number,
         file=view.file_name,
-        finding=assess_probability(view.probability, THRESHOLDS),
+        finding=finding,
         in_scope=True,
         region=view.region,
         region_probability=0.994,
         fracture_probability=view.probability,
         fracture_spread=0.02,
         thresholds=THRESHOLDS,
-        roi_px=roi,
+        roi_px=box if is_flagged else None,
+        findings=(FractureFinding(box, view.probability, 1),) if is_flagged else (),
         source_height_px=height,
         source_width_px=width,
         shown_width_px=view.shown_px and view.shown_px[0],
         shown_height_px=view.shown_px and view.shown_px[1],
         model=ports.models.identity(f"fracture-{view.region}"),  # type: ignore[attr-defined]
-        artifacts=("image", "heat", "overlay", "roi"),
+        artifacts=("image", "heat", *(("overlay", "roi") if is_flagged else ())),
     )
 
 

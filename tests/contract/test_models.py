@@ -39,12 +39,14 @@ def twin() -> ModelRegistry:
     pytest.importorskip("tensorflow", reason="the extra `train` is not installed")
     from fractureai.inference.tensorflow_engine import tensorflow_engine
     from fractureai.training import network as net
+    from fractureai.training.architecture import NetworkSpec
 
     def load(folder, card):
-        plain = net.build(net.NetworkSpec(tuple(card.classes), card.input.size_px))
+        spec = NetworkSpec(tuple(card.outputs), tuple(card.localised), card.input.height_px, card.input.width_px)
+        plain = net.build(spec)
         net.load_weights(plain, folder / "weights.h5")
-        model = net.explained(plain, card.input.size_px)
-        return lambda batch: dict(zip(("logits", "attention", "features"), model(batch, training=False), strict=True))
+        model = net.explained(plain, spec)
+        return lambda batch: model(batch, training=False)
 
     return ModelRegistry(SHIPPED, tensorflow_engine(load, traced=OF_EACH > 1))
 
@@ -77,14 +79,17 @@ def test_every_region_the_classifier_names_has_a_model(registry):
 
 def test_readings_are_what_the_ports_promise(registry):
     region, image = next(_phantoms())
-    (reading,) = registry.region().read([image])
+    model = registry.region()
+    raw = model.read(image)
+    reading = model.interpret(raw)
     assert sum(reading.probabilities.values()) == pytest.approx(1)
     assert np.isfinite(reading.scope_score)
     model = registry.fracture(region)
-    (fracture,) = model.read([image])
-    (again,) = model.read([image])
+    assert model.network == raw.network
+    fracture, again = model.interpret(raw), model.interpret(model.read(image))
     assert 0 <= fracture.probability <= 1
-    assert fracture.attention.shape == (model.card.input.size_px // 32,) * 2
+    canvas = raw.placement.canvas
+    assert fracture.attention.shape == (canvas.height_px // 32, canvas.width_px // 32)
     assert fracture.attention.dtype == np.float32
     assert fracture.spread >= 0
     assert (fracture.probability, fracture.attention.tolist()) == (again.probability, again.attention.tolist())
@@ -92,17 +97,24 @@ def test_readings_are_what_the_ports_promise(registry):
 
 def _agree(registry: ModelRegistry, twin: ModelRegistry, images: Iterator[tuple[str, np.ndarray]]) -> None:
     for region, image in images:
-        ours, theirs = (models.region().read([image])[0] for models in (registry, twin))
+        raw = [models.region().read(image) for models in (registry, twin)]
+        ours, theirs = (models.region().interpret(one) for models, one in zip((registry, twin), raw, strict=True))
         for name, probability in ours.probabilities.items():
             assert probability == pytest.approx(theirs.probabilities[name], abs=0.01)
         assert ours.scope_score == pytest.approx(theirs.scope_score, abs=0.05)
-        one, two = (models.fracture(region).read([image])[0] for models in (registry, twin))
+        one, two = (
+            models.fracture(region).interpret(found) for models, found in zip((registry, twin), raw, strict=True)
+        )
         assert one.probability == pytest.approx(two.probability, abs=0.01)
         extent = np.ptp(two.attention)
         np.testing.assert_allclose(one.attention, two.attention, atol=0.02 * extent)
         points = registry.fracture(region).card.operating_points
         thresholds = (points.suspected.threshold, points.fracture.threshold)
         assert assess_probability(one.probability, thresholds) == assess_probability(two.probability, thresholds)
+        assert len(one.boxes) == len(two.boxes)
+        for box, other in zip(one.boxes, two.boxes, strict=True):
+            assert box.box_px == pytest.approx(other.box_px, abs=4)
+            assert box.probability == pytest.approx(other.probability, abs=0.02)
 
 
 @pytest.mark.timeout(1800)
@@ -123,5 +135,5 @@ def test_a_picture_of_nothing_is_not_read_as_a_limb_with_certainty(registry):
         pytest.skip("the weights are provisional")
     noise = np.random.default_rng(0).integers(0, 256, (300, 300), np.uint8)
     for picture in (np.zeros((300, 300), np.uint8), np.full((300, 300), 255, np.uint8), noise):
-        (reading,) = registry.region().read([picture])
-        assert scope_reasons(reading, card)
+        model = registry.region()
+        assert scope_reasons(model.interpret(model.read(picture)), card)

@@ -35,7 +35,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composition]:
 @pytest.fixture(scope="session")
 def few_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The setting that makes a worker start in a second, where only its start is looked at."""
-    folder = small_models(tmp_path_factory.mktemp("models"), "region", "fracture-hand")
+    folder = small_models(tmp_path_factory.mktemp("models"))
     return {"FRACTUREAI_MODELS_DIR": str(folder)}
 
 

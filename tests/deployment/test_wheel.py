@@ -16,7 +16,7 @@ import pytest
 from hatchling.builders.sdist import SdistBuilder
 from hatchling.builders.wheel import WheelBuilder
 
-from fractureai.domain.card import parse_card
+from fractureai.domain.card import ModelCard, NetworkCard, parse_card, serving_files
 from tests.bad_files import phantom_dicom
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -37,11 +37,19 @@ def travels() -> dict[str, set[str]]:
 def test_every_file_that_a_card_names_travels_but_for_weights_to_train_on_from(
     travels: dict[str, set[str]], kind: str, place: str
 ) -> None:
-    cards = {path.parent.name: parse_card(path.read_bytes())[0] for path in _MODELS.glob("*/card.json")}
-    assert len(cards) >= 6
-    named = {f"{place}/{name}/{file}" for name, card in cards.items() for file in (*card.serving_files, "card.json")}
+    cards = {
+        path: parse_card(path.read_bytes(), card_kind)[0].files
+        for card_file, card_kind in (("card.json", ModelCard), ("network.json", NetworkCard))
+        for path in _MODELS.glob(f"*/{card_file}")
+    }
+    assert len(cards) >= 7
+    named = {
+        f"{place}/{path.parent.name}/{file}"
+        for path, files in cards.items()
+        for file in (*serving_files(files), path.name)
+    }
     assert named <= travels[kind]
-    trained = {f"{place}/{name}/{file}" for name, card in cards.items() for file in card.files} - named
+    trained = {f"{place}/{path.parent.name}/{file}" for path, files in cards.items() for file in files} - named
     assert trained, "weights to train on from are named, too"
     assert not trained & travels[kind]
     others = {path for path in travels[kind] if path.startswith(place)} - named
@@ -92,7 +100,15 @@ def _small_tree(target: Path) -> Path:
     for name in ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", ".gitignore"):
         target.mkdir(exist_ok=True)
         shutil.copy(_ROOT / name, target)
-    for name in ("fractureai", "workers", "docs", "requirements", "models/region", "models/fracture-hand"):
+    for name in (
+        "fractureai",
+        "workers",
+        "docs",
+        "requirements",
+        "models/limbs",
+        "models/region",
+        "models/fracture-hand",
+    ):
         shutil.copytree(_ROOT / name, target / name, ignore=left_out)
     return target
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from fractureai.dicom.part10 import Part10Reader
 from fractureai.dicom.peers import read_peers
-from fractureai.domain.card import parse_card
+from fractureai.domain.card import ModelCard, parse_card
 from fractureai.domain.name_pattern import NamePattern
 from fractureai.errors import BrokenDeployment, RejectedInput
 from fractureai.imaging import media
@@ -181,7 +181,7 @@ def _peers(data: bytes) -> None:
 
 def _card(data: bytes) -> None:
     with contextlib.suppress(BrokenDeployment):
-        parse_card(data)
+        parse_card(data, ModelCard)
 
 
 def _text(data: bytes) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -23,7 +22,7 @@ from tests.bad_files import bad_files, phantom_dicom, sixteen_bit_png
 from tests.integration.conftest import Service, write
 from tests.integration.waiting import until
 from tests.processes import free_port
-from tests.small_models import small_models
+from tests.small_models import small_models, spoil_network
 
 pytestmark = [pytest.mark.xdist_group("service"), pytest.mark.timeout(400)]
 
@@ -141,11 +140,7 @@ def test_a_command_without_models_ends_with_the_reason(
 def test_a_worker_that_cannot_load_a_model_ends_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All files are what the cards say; only the engine can tell that one is no model."""
     models = small_models(tmp_path / "models")
-    file, data = models / "region" / "card.json", b"<net/>"
-    (models / "region" / "model.xml").write_bytes(data)
-    card = json.loads(file.read_text())
-    card["files"]["model.xml"] = {"sha256": hashlib.sha256(data).hexdigest(), "size_bytes": len(data)}
-    file.write_text(json.dumps(card))
+    spoil_network(models)
     monkeypatch.setenv("FRACTUREAI_MODELS_DIR", str(models))
     answer = _run("serve", "--data", tmp_path / "data", "--port", str(free_port()))
     assert answer.returncode == 3

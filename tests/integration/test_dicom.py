@@ -50,7 +50,8 @@ def ledger(service: Service) -> Iterator[SqlLedger]:
 
 
 def hand(study_uid: str, number: int = 1) -> bytes:
-    phantom = render(PhantomSpec("hand", "frontal", fractured=True, seed=77 + number, height_px=440, width_px=352))
+    """A drawn hand on which the shipped models suspect a fracture: only then is there a presentation state."""
+    phantom = render(PhantomSpec("hand", "frontal", fractured=True, seed=84 + number, height_px=440, width_px=352))
     return to_dicom(
         phantom,
         study_uid=study_uid,

@@ -28,6 +28,9 @@ _ARGUED: dict[str, tuple[str, set[str]]] = {
     }),
     "B104": ("compared with, never bound to", {"fractureai/embedded/service.py"}),
     "B108": ("a place the child may read, not one where anything is written", {"fractureai/imaging/confinement.py"}),
+    "B403": ("pickletools takes a file of weights apart into opcodes, and loads nothing", {
+        "fractureai/training/torch_file.py",
+    }),
     "B404": ("the interpreter, a compiler or git, never a shell", {
         "fractureai/embedded/guardian.py",
         "fractureai/embedded/service.py", "fractureai/imaging/process.py", "fractureai/training/native/kernels.py",

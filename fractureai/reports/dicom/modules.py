@@ -19,7 +19,7 @@ from fractureai.reports.wording import PRODUCT
 MODEL_NAME = "FractureAI reader"
 _DESCRIPTIONS = {
     DicomKind.SR: "AI result, structured",
-    DicomKind.OVERLAY: "AI attention overlay",
+    DicomKind.OVERLAY: "AI marked view",
     DicomKind.SUMMARY: "AI result, summary",
     DicomKind.GSPS: "AI region of interest",
     DicomKind.PDF: "AI report",

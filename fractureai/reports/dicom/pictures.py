@@ -29,7 +29,7 @@ _THUMBNAIL_PX = 260
 _MOST_VIEWS = 12
 _MOST_THUMBNAILS = 3
 _MOST_REASONS = 5
-_BLACK = (0, 0, 0)
+_BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,9 +42,9 @@ class Capture:
 
 
 def overlay_capture(image: ReportImage, view: ViewText) -> Capture | None:
-    """The overlay below a band with its words; ``None`` if there is none."""
-    picture = _open(image.overlay_jpg)
-    if picture is None:
+    """The view with its boxes below a band with its words; ``None`` if nothing is likely or suspected on it."""
+    picture = _marked(image)
+    if picture is None or view.assessment not in {Assessment.FRACTURE, Assessment.SUSPECTED}:
         return None
     width = max(picture.width + picture.width % 2, _MIN_WIDTH_PX)
     size = max(14, width // 50)
@@ -54,7 +54,7 @@ def overlay_capture(image: ReportImage, view: ViewText) -> Capture | None:
     pen = ImageDraw.Draw(canvas)
     pen.rectangle((0, 0, width, band - 1), fill=_rgb(BAND))
     words = " · ".join(part for part in (view.title, view.headline, view.probability) if part)
-    note = f"{PRODUCT} · {NOT_FOR_DIAGNOSIS.upper()} · attention of the model, not a fracture's outline"
+    note = f"{PRODUCT} · {NOT_FOR_DIAGNOSIS.upper()} · boxes are where the model places it, not outlines"
     _write(pen, (size // 2, size // 4), words, size, WHITE, bold=True, room=width - size)
     _write(pen, (size // 2, size // 4 + round(1.6 * size)), note, size, WHITE, room=width - size)
     return _encoded(canvas)
@@ -63,8 +63,7 @@ def overlay_capture(image: ReportImage, view: ViewText) -> Capture | None:
 def summary_capture(text: ReportText, images: Sequence[ReportImage]) -> Capture:
     """The study's result as a page."""
     rows = text.views[:_MOST_VIEWS]
-    pictures = [image.overlay_jpg or image.image_png for image in images]
-    thumbnails = [small for data in pictures[:_MOST_THUMBNAILS] if (small := _open(data, _THUMBNAIL_PX))]
+    thumbnails = [small for image in images[:_MOST_THUMBNAILS] if (small := _marked(image, _THUMBNAIL_PX))]
     height = 560 + 30 * len(rows) + (_THUMBNAIL_PX + 20 if thumbnails else 0) + 52 * min(len(text.reasons), 5)
     canvas = Image.new("RGB", (_PAGE_WIDTH_PX, height), (255, 255, 255))
     page = _Page(canvas)
@@ -166,6 +165,37 @@ class _Page:
         for line in lines:
             _write(self.pen, (_MARGIN_PX, self.top), line, size, colour, room=self.room)
             self.top += round(1.45 * size)
+
+
+def _marked(image: ReportImage, max_px: int = 0) -> Image.Image | None:
+    """The picture with its boxes, solid if a fracture is likely and dashed if it is suspected; ``None`` without one."""
+    picture, result = _open(image.image_png, max_px), image.result
+    if picture is None or not (result.source_width_px and result.source_height_px):
+        return picture
+    pen, stroke = ImageDraw.Draw(picture), max(1, min(picture.size) // 300)
+    gain_x, gain_y = picture.width / result.source_width_px, picture.height / result.source_height_px
+    dash = 0 if result.finding.assessment is Assessment.FRACTURE else 6 * stroke
+    for x0, y0, x1, y1 in result.boxes_px:
+        corners = (round(x0 * gain_x), round(y0 * gain_y), round(x1 * gain_x) - 1, round(y1 * gain_y) - 1)
+        _box(pen, corners, _BLACK, 3 * stroke, 0)
+        _box(pen, corners, _WHITE, stroke, dash)
+    return picture
+
+
+def _box(
+    pen: ImageDraw.ImageDraw, corners: tuple[int, int, int, int], colour: tuple[int, int, int], width: int, dash: int
+) -> None:
+    """A frame; ``dash`` px of line and as many of gap, 0 for a solid one."""
+    x0, y0, x1, y1 = corners
+    if not dash:
+        pen.rectangle(corners, outline=colour, width=width)
+        return
+    for x in range(x0, x1, 2 * dash):
+        for y in (y0, y1):
+            pen.line((x, y, min(x1, x + dash), y), fill=colour, width=width)
+    for y in range(y0, y1, 2 * dash):
+        for x in (x0, x1):
+            pen.line((x, y, x, min(y1, y + dash)), fill=colour, width=width)
 
 
 def _open(data: bytes | None, max_px: int = 0) -> Image.Image | None:

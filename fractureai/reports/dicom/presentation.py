@@ -1,4 +1,4 @@
-"""The region of interest on the original, as Grayscale Softcopy Presentation State (PS3.3 section A.33.1).
+"""Where fractures may be, on the original, as Grayscale Softcopy Presentation State (PS3.3 section A.33.1).
 
 A presentation state takes the place of all the image says on how it is shown, so that is taken over from the image:
 tables, window, polarity and shutter.
@@ -35,14 +35,14 @@ _SHUTTERS: dict[str, tuple[str, ...]] = {
 
 
 def presentation_state(frame: Frame, image: ImageResult, source: SourceImage) -> tuple[DicomObject, bytes] | None:
-    """The state that shows a view's region of interest; ``None`` if it has none."""
-    if image.roi_px is None or not (image.source_height_px and image.source_width_px):
+    """The state that shows the boxes on a view; ``None`` if it has none."""
+    if not image.boxes_px or not (image.source_height_px and image.source_width_px):
         return None
     what = frame.object_of(DicomKind.GSPS, GRAYSCALE_PRESENTATION_STATE, image.number)
     series = elements(SeriesInstanceUID=source.series_uid, ReferencedImageSequence=[source.reference])
     state = elements(
         ContentLabel=_LAYER,
-        ContentDescription=f"Region of interest, view {image.number}. {NOT_FOR_DIAGNOSIS}",
+        ContentDescription=f"Marked places, view {image.number}. {NOT_FOR_DIAGNOSIS}",
         ContentCreatorName=None,
         PresentationCreationDate=frame.date,
         PresentationCreationTime=frame.time,
@@ -51,7 +51,7 @@ def presentation_state(frame: Frame, image: ImageResult, source: SourceImage) ->
         GraphicLayerSequence=[
             elements(GraphicLayer=_LAYER, GraphicLayerOrder=1, GraphicLayerRecommendedDisplayGrayscaleValue=_WHITE)
         ],
-        GraphicAnnotationSequence=[_annotation(image, source)],
+        GraphicAnnotationSequence=[_annotation(image, place, source) for place in range(len(image.boxes_px))],
         PresentationLUTShape="INVERSE" if _is_inverted(source) else "IDENTITY",
     )
     whole = joined(*frame.common(what, "PR"), state, _modality(source), _window(source), _shutter(source))
@@ -79,9 +79,9 @@ def _displayed_area(image: ImageResult, source: SourceImage) -> Elements:
     return area | elements(PresentationPixelAspectRatio=whole)
 
 
-def _annotation(image: ImageResult, source: SourceImage) -> Elements:
-    """A box, drawn solid for a finding and dashed for a suspicion, and what it is above or below it."""
-    x0, y0, x1, y1 = map(float, image.roi_px or (0, 0, 0, 0))
+def _annotation(image: ImageResult, place: int, source: SourceImage) -> Elements:
+    """A box, solid if a fracture is likely and dashed if it is suspected, and what it is above or below it."""
+    x0, y0, x1, y1 = map(float, image.boxes_px[place])
     height, width = float(image.source_height_px or 1), float(image.source_width_px or 1)
     is_solid = image.finding.assessment is Assessment.FRACTURE
     style = elements(
@@ -110,7 +110,7 @@ def _annotation(image: ImageResult, source: SourceImage) -> Elements:
     top, bottom = (y0 - line, y0) if y0 >= line else (y1, min(height, y1 + line))
     words = elements(
         BoundingBoxAnnotationUnits="PIXEL",
-        UnformattedTextValue=text(_words(image), 200),
+        UnformattedTextValue=text(_words(image, place), 200),
         BoundingBoxTopLeftHandCorner=[x0, top],
         BoundingBoxBottomRightHandCorner=[min(width, max(x1, x0 + width * 0.4)), bottom],
         BoundingBoxTextHorizontalJustification="LEFT",
@@ -123,7 +123,10 @@ def _annotation(image: ImageResult, source: SourceImage) -> Elements:
     )
 
 
-def _words(image: ImageResult) -> str:
+def _words(image: ImageResult, place: int) -> str:
+    if place:
+        finding = image.findings[place]
+        return f"{PRODUCT}: place {finding.rank} ({percent(finding.probability)})"
     probability = "" if image.fracture_probability is None else f" ({percent(image.fracture_probability)})"
     return f"{PRODUCT}: {HEADLINES[image.finding.assessment]}{probability}. {NOT_FOR_DIAGNOSIS}"
 

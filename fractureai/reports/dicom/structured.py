@@ -1,4 +1,6 @@
-"""The result as Comprehensive 3D SR after TID 1500 (PS3.16): every view a measurement group, the study at the end."""
+"""The result as Comprehensive 3D SR after TID 1500 (PS3.16): groups of measurements for every view and for
+every place on it where a fracture may be, the study at the end.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from fractureai.domain.dicom_objects import DicomKind, DicomObject
-from fractureai.domain.result import DISCLAIMER, ImageResult
+from fractureai.domain.result import DISCLAIMER, FractureFinding, ImageResult
 from fractureai.domain.scores import ModelIdentity
 from fractureai.domain.study import Assessment
 from fractureai.reports.dicom import codes
@@ -72,7 +74,8 @@ def _content(frame: Frame) -> Iterator[Elements]:
         entries = [_library_entry(image) for image in frame.source.citable]
         library = _container(codes.IMAGE_LIBRARY_GROUP, entries, "1601")
         yield _container(codes.IMAGE_LIBRARY, [library], "1600")
-    yield _container(codes.IMAGING_MEASUREMENTS, [_group(frame, image) for image in frame.result.views])
+    groups = [group for image in frame.result.views for group in _groups(frame, image)]
+    yield _container(codes.IMAGING_MEASUREMENTS, groups)
     yield _container(codes.QUALITATIVE_EVALUATIONS, list(_study_evaluations(frame)))
 
 
@@ -90,13 +93,37 @@ def _library_entry(image: SourceImage) -> Elements:
     return _item("CONTAINS", "IMAGE", None, ReferencedSOPSequence=[image.reference], ContentSequence=described)
 
 
-def _group(frame: Frame, image: ImageResult) -> Elements:
+def _groups(frame: Frame, image: ImageResult) -> Iterator[Elements]:
+    """The view's, then one for each finding on it."""
     source = frame.source.image(image.number)
-    template = _PLANAR_ROI if source and source.is_citable and image.roi_px else _NO_ROI
-    return _container(codes.MEASUREMENT_GROUP, list(_group_content(frame, image, source)), template)
+    cited = source if source and source.is_citable else None
+    attention = None if image.findings else image.roi_px
+    template = _PLANAR_ROI if cited and attention else _NO_ROI
+    yield _container(codes.MEASUREMENT_GROUP, list(_view_content(frame, image, source, attention)), template)
+    if cited is None:
+        return  # a place without its image says nothing
+    for finding in image.findings:
+        content = list(_finding_content(frame, image, finding, cited))
+        yield _container(codes.MEASUREMENT_GROUP, content, _PLANAR_ROI)
 
 
-def _group_content(frame: Frame, image: ImageResult, source: SourceImage | None) -> Iterator[Elements]:
+def _finding_content(
+    frame: Frame, image: ImageResult, finding: FractureFinding, source: SourceImage
+) -> Iterator[Elements]:
+    yield _text("HAS OBS CONTEXT", codes.TRACKING_IDENTIFIER, f"View {image.number}, place {finding.rank}")
+    tracked = uid("tracking", frame.basis, image.number, finding.rank)
+    yield _item("HAS OBS CONTEXT", "UIDREF", codes.TRACKING_UID, UID=tracked)
+    yield _coded("CONTAINS", codes.FINDING, codes.FRACTURE)
+    if image.model:
+        yield from _algorithm(image, image.model)
+    yield from _site(image, source)
+    yield _roi(finding.box_px, source)
+    yield _probability(finding.probability)
+
+
+def _view_content(
+    frame: Frame, image: ImageResult, source: SourceImage | None, attention: tuple[int, int, int, int] | None
+) -> Iterator[Elements]:
     yield _text("HAS OBS CONTEXT", codes.TRACKING_IDENTIFIER, f"View {image.number}")
     yield _item("HAS OBS CONTEXT", "UIDREF", codes.TRACKING_UID, UID=uid("tracking", frame.basis, image.number))
     if image.finding.assessment in {Assessment.FRACTURE, Assessment.SUSPECTED}:
@@ -104,14 +131,10 @@ def _group_content(frame: Frame, image: ImageResult, source: SourceImage | None)
         yield _coded("CONTAINS", codes.FINDING, codes.FRACTURE)
     if image.model:
         yield from _algorithm(image, image.model)
-    if image.region and image.in_scope:
-        side = (source.text("ImageLaterality") or source.text("Laterality")) if source else ""
-        sides = [_coded("HAS CONCEPT MOD", codes.LATERALITY, codes.SIDES[side])] if side in codes.SIDES else []
-        site = [code(codes.site(image.region, image.view.body_part if image.view else ""))]
-        yield _item("HAS CONCEPT MOD", "CODE", codes.FINDING_SITE, ConceptCodeSequence=site, ContentSequence=sides)
+    yield from _site(image, source)
     cited = source if source and source.is_citable else None
-    if cited and image.roi_px:
-        yield _roi(image.roi_px, cited)
+    if cited and attention:
+        yield _roi(attention, cited)
     elif cited:
         yield _item("CONTAINS", "IMAGE", codes.SOURCE_OF_MEASUREMENT, ReferencedSOPSequence=[cited.reference])
     if image.fracture_probability is not None:
@@ -119,6 +142,14 @@ def _group_content(frame: Frame, image: ImageResult, source: SourceImage | None)
     yield _coded("CONTAINS", codes.FRACTURE, codes.ASSESSMENTS[image.finding.assessment])
     for reason in image.finding.reasons:
         yield _text("CONTAINS", codes.REASON, reason.sentence)
+
+
+def _site(image: ImageResult, source: SourceImage | None) -> Iterator[Elements]:
+    if image.region and image.in_scope:
+        side = (source.text("ImageLaterality") or source.text("Laterality")) if source else ""
+        sides = [_coded("HAS CONCEPT MOD", codes.LATERALITY, codes.SIDES[side])] if side in codes.SIDES else []
+        site = [code(codes.site(image.region, image.view.body_part if image.view else ""))]
+        yield _item("HAS CONCEPT MOD", "CODE", codes.FINDING_SITE, ConceptCodeSequence=site, ContentSequence=sides)
 
 
 def _algorithm(image: ImageResult, model: ModelIdentity) -> Iterator[Elements]:

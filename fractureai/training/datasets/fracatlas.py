@@ -27,8 +27,10 @@ _VIEWS = ("frontal", "lateral", "oblique")
 def read_prepared(folder: Path) -> Dataset:
     """Read ``images.csv``, ``boxes.csv`` and ``images/`` (long side 512 px, five regions, a split by blocks).
 
-    Images whose region two readers could not agree on (``ambiguous``) are left out.
+    Images whose region two readers could not agree on (``ambiguous``) are left out, and so are those of
+    ``leave_out.csv``: twins, pixel by pixel, of an image in another part or of each other. ``test`` is never touched.
     """
+    twins = _twins(folder / "leave_out.csv")
     boxes: dict[str, list[Box]] = defaultdict(list)
     for row in rows(folder / "boxes.csv", ("image_id", "x0_px", "y0_px", "x1_px", "y1_px")):
         x0, y0, x1, y1 = (float(row[name]) for name in ("x0_px", "y0_px", "x1_px", "y1_px"))
@@ -38,6 +40,8 @@ def read_prepared(folder: Path) -> Dataset:
         image_id, path = row["image_id"], folder / "images" / row["image_id"]
         if row["region"] not in REGIONS:
             left_out.append(LeftOut(image_id, f"region is {row['region']}"))
+        elif row["split"] != "test" and image_id in twins:
+            left_out.append(LeftOut(image_id, "a twin of another image"))
         elif not path.is_file():
             left_out.append(LeftOut(image_id, "the file is missing"))
         else:
@@ -111,6 +115,11 @@ def block_of(image_id: str) -> str:
     if digits is None:
         raise BrokenDeployment(f"{image_id} holds no number, so its block is unknown")
     return f"b{int(digits.group()) // _BLOCK_SIZE:04d}"
+
+
+def _twins(path: Path) -> frozenset[str]:
+    """The images that are not to be learnt from; none without the table."""
+    return frozenset(row["image_id"] for row in rows(path, ("image_id",))) if path.is_file() else frozenset()
 
 
 def _split_of_block(block: str) -> Split:

@@ -94,6 +94,11 @@ class Dataset:
         """The dataset with only the samples for which ``keep`` holds; the others are not listed as left out."""
         return replace(self, samples=tuple(sample for sample in self.samples if keep(sample)))
 
+    def spread(self, count: int) -> Dataset:
+        """At most about so many of the samples, evenly over their order; none for 0."""
+        step = max(1, round(len(self.samples) / count)) if count else 1
+        return replace(self, samples=self.samples[::step] if count else ())
+
     def split(self, *splits: Split) -> Dataset:
         """Only these splits."""
         return self.only(lambda sample: sample.split in splits)

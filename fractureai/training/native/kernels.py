@@ -53,6 +53,7 @@ def cpu_flags(path: Path = _CPU) -> frozenset[str]:
     return frozenset(next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), ()))
 
 
+@functools.cache
 def available() -> bool:
     """Whether this machine can compile and run the kernels."""
     flags = cpu_flags()

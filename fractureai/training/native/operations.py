@@ -1,4 +1,4 @@
-"""The kernels as differentiable PyTorch operations.
+"""The operations of the network, differentiable: by this package's kernels on a CPU that can, else by plain PyTorch.
 
 All tensors are ``(N, H, W, C)``, contiguous, of :func:`activation_type`: bf16 or float32, as the machine has it.
 """
@@ -11,26 +11,76 @@ import torch
 from torch.autograd import Function
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own custom
 
-from fractureai.training.native.kernels import library, stores_bf16
+from fractureai.training.native.kernels import available, library, stores_bf16
 
 EPSILON = 1e-3
 
 
-def activation_type() -> torch.dtype:
+def by_kernels(x: torch.Tensor) -> bool:
+    """Whether the kernels work on this tensor; else PyTorch's own operations do (a GPU, a CPU without AVX2)."""
+    return not x.is_cuda and available()
+
+
+def activation_type(device: torch.device | None = None) -> torch.dtype:
     """Of every tensor between the layers."""
-    return torch.bfloat16 if stores_bf16() else torch.float32
+    if device is not None and device.type == "cuda":
+        return torch.bfloat16
+    return torch.bfloat16 if available() and stores_bf16() else torch.float32
+
+
+def depthwise(x: torch.Tensor, weight: torch.Tensor, kernel: int, stride: int) -> torch.Tensor:
+    """Depthwise convolution with ``(kernel², C)`` float32 weights, padded like Keras's network."""
+    if by_kernels(x):
+        return DepthwiseConv.apply(x, weight, kernel, stride)
+    channels = x.shape[-1]
+    (top, _), (left, _) = (_padding(side, kernel, stride) for side in x.shape[1:3])
+    padded = F.pad(x.permute(0, 3, 1, 2), (left, kernel // 2, top, kernel // 2))
+    kernels = weight.t().reshape(channels, 1, kernel, kernel).to(x.dtype)
+    return F.conv2d(padded, kernels, stride=stride, groups=channels).permute(0, 2, 3, 1).contiguous()
+
+
+def pointwise(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """A 1×1 convolution with ``(C', C)`` float32 weights."""
+    if by_kernels(x) and x.dtype == torch.float32:
+        return PointwiseConv.apply(x, weight)
+    return F.linear(x, weight.to(x.dtype))  # cuBLAS, or oneDNN with AMX where there is any
+
+
+def normalise(
+    x: torch.Tensor, gamma: torch.Tensor, beta: torch.Tensor, mean: torch.Tensor, var: torch.Tensor, *, active: bool
+) -> torch.Tensor:
+    """Batch normalisation with given statistics, with SiLU if ``active``.
+
+    The backward pass takes the statistics for the batch's own (Ioffe and Szegedy 2015).
+    """
+    if by_kernels(x):
+        return Normalise.apply(x, gamma, beta, mean, var, active)
+    factor = gamma * torch.rsqrt(var + EPSILON)
+    y = (x.float() * factor + (beta - mean * factor)).to(x.dtype)
+    return F.silu(y) if active else y
 
 
 def batch_statistics(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and biased variance of each channel, ``(C,)`` float32."""
+    """Mean and biased variance of each channel, ``(C,)`` float32; with a gradient where PyTorch works them out."""
+    if not by_kernels(x):
+        rows = x.float().flatten(0, 2)
+        return rows.mean(0), rows.var(0, correction=0)
     channels = x.shape[-1]
     mean, var = torch.empty(channels), torch.empty(channels)
     library().norm_statistics(_at(x), x.numel() // channels, channels, _at(mean), _at(var))
     return mean, var
 
 
+def squeeze_excite(x: torch.Tensor, reduce: torch.nn.Linear, expand: torch.nn.Linear) -> torch.Tensor:
+    """Channels weighted by a small network of their means (Hu 2018)."""
+    if by_kernels(x):
+        return SqueezeExcite.apply(x, reduce.weight, reduce.bias, expand.weight, expand.bias)
+    scale = torch.sigmoid(expand(F.silu(reduce(x.float().mean((1, 2))))))
+    return x * scale[:, None, None].to(x.dtype)
+
+
 class DepthwiseConv(Function):
-    """Depthwise convolution, padded like Keras's network: at stride 2 one cell less before than after."""
+    """See :func:`depthwise`; at stride 2 the padding is one cell less before than after."""
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, kernel: int, stride: int) -> torch.Tensor:
@@ -56,10 +106,7 @@ class DepthwiseConv(Function):
 
 
 class Normalise(Function):
-    """Batch normalisation with given statistics, followed by SiLU if ``active``.
-
-    The backward pass takes the statistics for the batch's own (Ioffe and Szegedy 2015).
-    """
+    """See :func:`normalise`."""
 
     @staticmethod
     def forward(
@@ -106,7 +153,7 @@ class Normalise(Function):
 
 
 class PointwiseConv(Function):
-    """A 1×1 convolution without bias, float32: ``(N, H, W, K)`` and ``(M, K)`` to ``(N, H, W, M)``."""
+    """See :func:`pointwise`; float32 only."""
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
@@ -131,7 +178,7 @@ class PointwiseConv(Function):
 
 
 class SqueezeExcite(Function):
-    """Channels weighted by a small network of their means (Hu 2018)."""
+    """See :func:`squeeze_excite`."""
 
     @staticmethod
     def forward(

@@ -8,7 +8,7 @@ import pytest
 
 from fractureai.domain import keys
 from fractureai.domain.assessment import Finding
-from fractureai.domain.calibration import platt, softmax
+from fractureai.domain.calibration import sigmoid, softmax
 from fractureai.domain.card import ModelCard, parse_card
 from fractureai.domain.radiograph import Header
 from fractureai.domain.reasons import REASONS, Reason
@@ -70,7 +70,7 @@ def test_no_key_is_the_prefix_of_another() -> None:
         keys.result_json("local", _ID),
         keys.batch_json("local", _ID),
     ]
-    numbered = [keys.source, keys.image_png, keys.attention_map, keys.heat_png, keys.overlay_jpg, keys.roi_png]
+    numbered = [keys.source, keys.image_png, keys.network_reading, keys.heat_png, keys.overlay_jpg, keys.roi_png]
     all_keys += [key("local", _ID, number) for key in numbered for number in (1, 11)]
     all_keys += [keys.batch_upload("local", _ID, 1), keys.batch_member("local", _ID, 1, 1)]
     assert len(set(all_keys)) == len(all_keys)
@@ -116,9 +116,9 @@ def test_a_header_survives_json_and_a_later_version_of_it() -> None:
 
 def test_a_card_is_named_by_the_hash_of_its_bytes() -> None:
     text = fracture_card().model_dump_json().encode()
-    card, digest = parse_card(text)
+    card, digest = parse_card(text, ModelCard)
     assert card == fracture_card()
-    assert parse_card(text + b" ")[1] != digest
+    assert parse_card(text + b" ", ModelCard)[1] != digest
 
 
 @pytest.mark.parametrize(
@@ -134,12 +134,12 @@ def test_a_card_is_named_by_the_hash_of_its_bytes() -> None:
 def test_a_wrong_card_names_its_fault(card: ModelCard, change: dict[str, object], message: str) -> None:
     data = json.loads(card.model_dump_json()) | change
     with pytest.raises(BrokenDeployment, match=message):
-        parse_card(json.dumps(data).encode())
+        parse_card(json.dumps(data).encode(), ModelCard)
 
 
 def test_a_card_of_brackets_without_end_is_no_card() -> None:
     with pytest.raises(BrokenDeployment, match="not valid"):
-        parse_card(b"[" * 100_000)
+        parse_card(b"[" * 100_000, ModelCard)
 
 
 def test_thresholds_out_of_order_are_refused() -> None:
@@ -148,7 +148,7 @@ def test_thresholds_out_of_order_are_refused() -> None:
 
 
 def test_calibration_keeps_the_order_and_does_not_overflow() -> None:
-    values = [platt(logit, 2.0, -1.0) for logit in (-1e6, -1, 0, 1, 1e6)]
+    values = [sigmoid(value) for value in (-1e6, -1, 0, 1, 1e6)]
     assert values == sorted(values)
     assert values[0] == 0.0
     assert values[-1] == 1.0

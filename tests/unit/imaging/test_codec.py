@@ -66,30 +66,17 @@ def test_not_a_number_is_no_attention():
 
 def test_overlay_leaves_the_rest_of_the_picture_alone(blob):
     pixels = np.full((600, 400), 100, np.uint8)
-    picture = opened(CODEC.overlay(pixels, blob, None)).astype(int)
+    picture = opened(CODEC.overlay(pixels, blob)).astype(int)
     assert picture.shape == (600, 400, 3)
     assert np.abs(picture[450:, 250:] - 100).max() <= 3
     assert np.ptp(picture[200, 100]) > 60
 
 
-@pytest.mark.parametrize("grey", [0, 128, 255])
-def test_the_box_is_seen_on_any_ground(grey):
-    pixels = np.full((600, 400), grey, np.uint8)
-    picture = opened(CODEC.overlay(pixels, np.zeros((600, 400), np.float32), (50, 100, 250, 300))).astype(int)
-    edge = picture[100, 50:250].mean(axis=-1)
-    assert edge.max() > 200
-    assert edge.min() < 60
-    assert np.abs(picture[200, 150] - grey).max() <= 3
-
-
-@pytest.mark.parametrize(
-    "roi", [(-5, -5, 900, 900), (10, 10, 10, 10), (10, 10, 11, 11), (399, 599, 400, 600), (0, 0, 400, 600)]
-)
-def test_any_box_can_be_drawn(roi):
-    pixels = np.zeros((600, 400), np.uint8)
-    assert opened(CODEC.overlay(pixels, np.zeros((600, 400), np.float32), roi)).shape == (600, 400, 3)
+def test_no_attention_leaves_the_whole_picture_alone():
+    pixels = np.full((60, 40), 100, np.uint8)
+    assert np.abs(opened(CODEC.overlay(pixels, np.zeros((60, 40), np.float32))).astype(int) - 100).max() <= 3
 
 
 def test_one_pixel():
     pixel = np.zeros((1, 1), np.uint8)
-    assert opened(CODEC.overlay(pixel, np.ones((1, 1), np.float32), (0, 0, 1, 1))).shape == (1, 1, 3)
+    assert opened(CODEC.overlay(pixel, np.ones((1, 1), np.float32))).shape == (1, 1, 3)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,44 +12,79 @@ import pytest
 
 from fractureai.inference.scope import ScopeModel, save_scope
 
-SIZE_PX, CELLS, FEATURES = 64, 8, 6
+HEIGHT_PX, WIDTH_PX, CELL_PX, FEATURES = 96, 64, 8, 6
+ROWS, COLUMNS = HEIGHT_PX // CELL_PX, WIDTH_PX // CELL_PX
+OUTPUTS = ["region elbow", "region hand", "fracture elbow", "fracture hand"]
+LOCALISED = ["elbow", "hand"]
 
 
-def write_network(folder: Path, classes: int, *, seed: int = 0) -> None:
-    """Cells of 8 px by 8 px, one convolution, a rectifier, global average pooling, one dense layer."""
+def write_graph(folder: Path, classes: int, localised: int, *, seed: int = 0) -> None:
+    """Cells of 8 px by 8 px, one convolution, a rectifier, global average pooling, one dense layer; boxes of 16 px."""
     rng = np.random.default_rng(seed)
     kernel = rng.normal(size=(FEATURES, 1, 8, 8)).astype(np.float32) / 64
     weights = rng.normal(size=(FEATURES, classes)).astype(np.float32) / 10
-    image = ops.parameter([-1, SIZE_PX, SIZE_PX, 1], np.float32, name="image")
+    image = ops.parameter([-1, HEIGHT_PX, WIDTH_PX, 1], np.float32, name="image")
     channels_first = ops.transpose(image, ops.constant([0, 3, 1, 2]))
     maps = ops.relu(ops.convolution(channels_first, ops.constant(kernel), [8, 8], [0, 0], [0, 0], [1, 1]))
     features = ops.reduce_mean(maps, ops.constant([2, 3]), keep_dims=False)
-    logits = ops.matmul(features, ops.constant(weights), False, False)
     last = ops.transpose(maps, ops.constant([0, 2, 3, 1]))
-    attention = ops.matmul(last, ops.constant(weights / CELLS**2), False, False)
-    model = openvino.Model([logits, attention, features], [image], "tiny")
+    outputs = {
+        "logits": ops.matmul(features, ops.constant(weights), False, False),
+        "attention": ops.matmul(last, ops.constant(weights / (ROWS * COLUMNS)), False, False),
+        "features": features,
+    }
+    if localised:
+        outputs["cells"] = ops.matmul(last, ops.constant(weights[:, :localised]), False, False)
+        nothing = ops.constant(np.zeros((FEATURES, 4), np.float32))
+        outputs["sides"] = ops.add(ops.matmul(last, nothing, False, False), ops.constant(np.float32([8, 8, 8, 8])))
+    model = openvino.Model(list(outputs.values()), [image], "tiny")
     model.inputs[0].get_tensor().set_names({"image"})
-    for port, name in zip(model.outputs, ("logits", "attention", "features"), strict=True):
+    for port, name in zip(model.outputs, outputs, strict=True):
         port.get_tensor().set_names({name})
+    folder.mkdir(parents=True, exist_ok=True)
     openvino.save_model(model, folder / "model.xml", compress_to_fp16=False)
 
 
-def write_card(folder: Path, **changes: object) -> None:
+def write_network(
+    folder: Path, outputs: Sequence[str], localised: Sequence[str] = (), *, seed: int = 0, **changes: object
+) -> str:
+    """A network with its card; returns the hash of the card."""
+    write_graph(folder, len(outputs), len(localised), seed=seed)
     card = {
         "name": folder.name,
         "version": "1.0.0",
-        "input": {"size_px": SIZE_PX, "test_time_flip": True},
+        "input": {"height_px": HEIGHT_PX, "width_px": WIDTH_PX, "second_view": "turned"},
+        "outputs": list(outputs),
+        "localised": list(localised),
+        "files": files_of(folder, "network.json"),
+        "licence": "Apache-2.0",
+    }
+    text = json.dumps(card | changes).encode()
+    (folder / "network.json").write_bytes(text)
+    return hashlib.sha256(text).hexdigest()
+
+
+def files_of(folder: Path, *without: str) -> dict[str, dict[str, object]]:
+    """What a card says of the files beside it."""
+    return {
+        path.name: {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "size_bytes": path.stat().st_size}
+        for path in sorted(folder.iterdir())
+        if path.name not in without
+    }
+
+
+def write_card(folder: Path, **changes: object) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    card = {
+        "name": folder.name,
+        "version": "1.0.0",
         "intended_use": "tests",
         "limits": [],
         "licence": "Apache-2.0",
         "data": {"name": "none", "citation": "", "licence": ""},
         "training": {},
         "metrics": {},
-        "files": {
-            path.name: {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "size_bytes": path.stat().st_size}
-            for path in sorted(folder.iterdir())
-            if path.name != "card.json"
-        },
+        "files": files_of(folder, "card.json"),
     }
     (folder / "card.json").write_text(json.dumps(card | changes))
 
@@ -65,21 +100,25 @@ def _point(threshold: float, rate: str) -> dict[str, object]:
     }
 
 
-def write_fracture_model(root: Path, region: str, **changes: object) -> Path:
-    folder = root / f"fracture-{region}"
-    folder.mkdir(parents=True)
-    write_network(folder, 1, seed=len(region))
+def write_fracture_model(root: Path, region: str, network: dict[str, object], **changes: object) -> None:
     points = {"fracture": _point(0.6, "false_alarms"), "suspected": _point(0.4, "missed_fractures")}
-    about = {"task": "fracture", "region": region, "classes": ["fracture"], "operating_points": points}
-    calibration = {"method": "platt", "slope": 0.7, "intercept": -0.3}
-    write_card(folder, **(about | {"calibration": calibration} | changes))
-    return folder
+    about = {
+        "task": "fracture",
+        "region": region,
+        "classes": ["fracture"],
+        "network": network,
+        "operating_points": points,
+        "calibration": {"method": "platt", "slope": 0.7, "intercept": -0.3},
+    }
+    if network.get("cells") is not None:
+        about["calibration"] |= {"map_slope": 0.2}
+        about["localisation"] = {"slope": 1.0, "intercept": 0.0, "threshold": 0.0, "most": 3}
+    write_card(root / f"fracture-{region}", **(about | changes))
 
 
-def write_region_model(root: Path, classes: list[str], **changes: object) -> Path:
+def write_region_model(root: Path, classes: list[str], network: dict[str, object], **changes: object) -> None:
     folder = root / "region"
     folder.mkdir(parents=True)
-    write_network(folder, len(classes))
     rng = np.random.default_rng(1)
     basis = rng.normal(size=(FEATURES, 2)).astype(np.float32)
     axes, _ = np.linalg.qr(basis)
@@ -95,23 +134,25 @@ def write_region_model(root: Path, classes: list[str], **changes: object) -> Pat
         "min_region_probability": 0.5,
         "accepted_share": 0.95,
     }
-    about = {"task": "region", "classes": classes, "scope": scope}
     calibration = {"method": "temperature", "temperature": 2.0}
-    write_card(folder, **(about | {"calibration": calibration} | changes))
-    return folder
+    about = {"task": "region", "classes": classes, "network": network, "scope": scope, "calibration": calibration}
+    write_card(folder, **(about | changes))
 
 
 @pytest.fixture(scope="session")
 def _models_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("models")
-    write_region_model(root, ["elbow", "hand"])
-    write_fracture_model(root, "elbow")
+    shared = {"name": "limbs", "sha256": write_network(root / "limbs", OUTPUTS, LOCALISED)}
+    write_region_model(root, ["elbow", "hand"], shared | {"logits": [0, 1]})
+    write_fracture_model(root, "elbow", shared | {"logits": [2], "cells": 0})
+    own = {"name": "site-hand", "sha256": write_network(root / "site-hand", ["fracture hand"], seed=7)}
+    write_fracture_model(root, "hand", own | {"logits": [0]})
     return root
 
 
 @pytest.fixture
 def models_folder(_models_once: Path, tmp_path: Path) -> Path:
-    """A folder with ``region`` and ``fracture-elbow``, the test's own to damage."""
+    """The test's own to damage: ``region`` and ``fracture-elbow`` share a network, ``fracture-hand`` has its own."""
     target = tmp_path / "models"
     for source in _models_once.rglob("*.*"):
         copy = target / source.relative_to(_models_once)

@@ -19,14 +19,12 @@ def _never(folder, card):
 
 def test_cards_are_read_without_loading_weights(models_folder):
     cards = ModelRegistry(models_folder, _never).cards()
-    assert [(card.name, identity.name) for card, identity in cards] == [
-        ("fracture-elbow", "fracture-elbow"),
-        ("region", "region"),
-    ]
+    names = ["fracture-elbow", "fracture-hand", "region"]
+    assert [(card.name, identity.name) for card, identity in cards] == [(name, name) for name in names]
     assert all(len(identity.card_sha256) == 64 for _, identity in cards)
 
 
-def test_models_are_loaded_once_and_on_first_use(models_folder):
+def test_networks_are_loaded_once_for_all_models_that_share_them_and_on_first_use(models_folder):
     loaded = []
     factory = openvino_engine(threads=1)
 
@@ -41,9 +39,16 @@ def test_models_are_loaded_once_and_on_first_use(models_folder):
         thread.start()
     for thread in threads:
         thread.join()
-    assert loaded == ["region"]
+    assert loaded == ["limbs"]
     registry.warm()
-    assert loaded == ["region", "fracture-elbow"]
+    assert loaded == ["limbs", "site-hand"]
+
+
+def test_models_that_share_a_network_say_so(models_folder):
+    registry = ModelRegistry(models_folder, openvino_engine(threads=1))
+    reading = registry.region().read(np.full((40, 30), 90, np.uint8))
+    assert registry.fracture("elbow").network == reading.network
+    assert registry.fracture("hand").network != reading.network
 
 
 def test_a_region_without_a_model_has_none(models_folder):
@@ -51,9 +56,9 @@ def test_a_region_without_a_model_has_none(models_folder):
     assert registry.fracture("knee") is None
 
 
-@pytest.mark.parametrize("name", ["model.bin", "model.xml", "scope.npz"])
-def test_a_changed_file_is_refused_before_it_is_opened(models_folder, name):
-    path = models_folder / "region" / name
+@pytest.mark.parametrize(("folder", "name"), [("limbs", "model.bin"), ("limbs", "model.xml"), ("region", "scope.npz")])
+def test_a_changed_file_is_refused_before_it_is_opened(models_folder, folder, name):
+    path = models_folder / folder / name
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
@@ -62,22 +67,43 @@ def test_a_changed_file_is_refused_before_it_is_opened(models_folder, name):
         registry.region()
     with pytest.raises(BrokenDeployment, match=name):
         registry.verify("region")
-    registry.verify("fracture-elbow")
+    registry.verify("fracture-hand")
+
+
+def test_a_model_of_another_network_is_refused(models_folder):
+    _edit(models_folder, "limbs", "network.json", version="2.0.0")
+    with pytest.raises(BrokenDeployment, match="made for another network limbs"):
+        ModelRegistry(models_folder, _never).region()
+
+
+@pytest.mark.parametrize("network", [{"logits": [4], "cells": 0}, {"logits": [2], "cells": 2}])
+def test_a_model_that_names_outputs_its_network_lacks_is_refused(models_folder, network):
+    path = models_folder / "fracture-elbow" / "card.json"
+    named = json.loads(path.read_text())["network"]
+    _edit(models_folder, "fracture-elbow", network=named | network)
+    with pytest.raises(BrokenDeployment, match="outputs that network limbs does not have"):
+        ModelRegistry(models_folder, openvino_engine(threads=1)).fracture("elbow")
+
+
+def test_a_missing_network_is_named(models_folder):
+    (models_folder / "limbs" / "network.json").unlink()
+    with pytest.raises(BrokenDeployment, match=r"limbs/network\.json cannot be read"):
+        ModelRegistry(models_folder, _never).region()
 
 
 def test_a_missing_file_is_named(models_folder):
-    (models_folder / "fracture-elbow" / "model.bin").unlink()
+    (models_folder / "limbs" / "model.bin").unlink()
     with pytest.raises(BrokenDeployment, match=r"model\.bin cannot be read"):
         ModelRegistry(models_folder, _never).fracture("elbow")
 
 
-def _edit(models_folder: Path, folder: str, **changes: object) -> None:
-    path = models_folder / folder / "card.json"
+def _edit(models_folder: Path, folder: str, file: str = "card.json", **changes: object) -> None:
+    path = models_folder / folder / file
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
 def test_a_card_cannot_point_outside_its_folder(models_folder):
-    _edit(models_folder, "fracture-elbow", files={"../region/model.bin": {"sha256": "0" * 64, "size_bytes": 1}})
+    _edit(models_folder, "fracture-elbow", files={"../limbs/model.bin": {"sha256": "0" * 64, "size_bytes": 1}})
     with pytest.raises(BrokenDeployment, match="outside its folder"):
         ModelRegistry(models_folder, _never).fracture("elbow")
 
@@ -119,7 +145,7 @@ from fractureai.inference.openvino_engine import openvino_engine
 from fractureai.inference.registry import ModelRegistry
 
 registry = ModelRegistry(Path(sys.argv[1]), openvino_engine(threads=1))
-read = lambda: registry.fracture("elbow").read([np.full((40, 30), 90, np.uint8)])
+read = lambda: registry.fracture("elbow").read(np.full((40, 30), 90, np.uint8))
 (read if sys.argv[2] == "loaded" else registry.cards)()
 if os.fork() == 0:
     try:
@@ -147,12 +173,3 @@ def test_serving_imports_neither_tensorflow_nor_training_nor_openvino_before_use
     )
     done = subprocess.run([sys.executable, "-c", script], timeout=60, check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "[]"
-
-
-def test_readings_come_in_order(models_folder, radiograph):
-    registry = ModelRegistry(models_folder, openvino_engine(threads=1))
-    images = [radiograph(50 + 10 * number, 70, number) for number in range(3)]
-    together = registry.fracture("elbow").read(images)
-    single = [registry.fracture("elbow").read([image])[0] for image in images]
-    assert [reading.probability for reading in together] == [reading.probability for reading in single]
-    assert len(np.unique([reading.probability for reading in together])) == 3

@@ -12,7 +12,7 @@ from fractureai.domain.assessment import Finding, assess_study
 from fractureai.domain.ports import ReportImage
 from fractureai.domain.radiograph import Header
 from fractureai.domain.reasons import Reason
-from fractureai.domain.result import ImageResult, StudyResult
+from fractureai.domain.result import FractureFinding, ImageResult, StudyResult
 from fractureai.domain.scores import ModelIdentity
 from fractureai.domain.study import Assessment, SourceImage, Study, WorkState
 from fractureai.reports.pdf import PdfReportWriter
@@ -63,6 +63,7 @@ def assessed(number: int = 1, probability: float = 0.832, *, pictures: bool = Tr
         assessment = Assessment.FRACTURE
     elif probability >= 0.31:
         assessment, reasons = Assessment.SUSPECTED, (Reason("near_threshold"),)
+    flagged = assessment is not Assessment.NO_FRACTURE
     result = ImageResult(
         number,
         f"elbow_{number}.dcm",
@@ -73,13 +74,14 @@ def assessed(number: int = 1, probability: float = 0.832, *, pictures: bool = Tr
         fracture_probability=probability,
         fracture_spread=0.021,
         thresholds=(0.31, 0.705),
-        roi_px=(480, 600, 1120, 1200),
+        roi_px=(480, 600, 1120, 1200) if flagged else None,
+        findings=(FractureFinding((480, 600, 1120, 1200), 0.61, 1),) if flagged else (),
         source_height_px=2048,
         source_width_px=1600,
         model=ELBOW_MODEL,
-        artifacts=("image", "heat", "overlay", "roi"),
+        artifacts=("image", "heat", *(("overlay", "roi") if flagged else ())),
     )
-    kept = (_PNG, _OVERLAY, _ROI) if pictures else (None, None, None)
+    kept = (_PNG, *((_OVERLAY, _ROI) if flagged else (None, None))) if pictures else (None, None, None)
     return ReportImage(result, replace(HEADER, **header), *kept)
 
 

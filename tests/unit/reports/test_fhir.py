@@ -16,7 +16,7 @@ from fractureai.domain.ports import FhirAttachment
 from fractureai.domain.radiograph import Header
 from fractureai.domain.reasons import Reason
 from fractureai.domain.records import StudyRow
-from fractureai.domain.result import ImageResult, StudyResult
+from fractureai.domain.result import FractureFinding, ImageResult, StudyResult
 from fractureai.domain.scores import ModelIdentity
 from fractureai.domain.study import Assessment, WorkState
 from fractureai.reports.fhir import FhirDocumentWriter
@@ -67,6 +67,7 @@ def result(state: WorkState = WorkState.DONE) -> StudyResult:
         fracture_probability=0.61,
         thresholds=(0.4, 0.7),
         roi_px=(10, 20, 110, 220),
+        findings=(FractureFinding((10, 20, 110, 220), 0.55, 1),),
         model=MODEL,
     )
     unseen = ImageResult(2, "b.dcm", Finding(Assessment.INCONCLUSIVE, (Reason("out_of_scope"),)))
@@ -136,6 +137,8 @@ def test_every_image_is_an_observation() -> None:
     assert values["Calibrated probability of a fracture"]["valueQuantity"]["value"] == 0.61
     assert values["SOP Instance UID"]["valueString"] == "1.2.840.1.1"
     assert values["Region of interest"]["valueString"] == "10 20 110 220"
+    assert values["Place 1"]["valueString"] == "10 20 110 220"
+    assert values["Probability of a fracture at place 1"]["valueQuantity"]["value"] == 0.55
     site = {"system": "http://snomed.info/sct", "code": "53120007", "display": "Upper limb"}
     assert seen["bodySite"] == {"coding": [site], "text": "left elbow"}
     assert contained[seen["device"]["reference"][1:]]["identifier"][0]["value"] == "ab" * 32

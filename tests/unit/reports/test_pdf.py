@@ -66,7 +66,7 @@ def test_it_is_a_report_writer() -> None:
         "suspected from 31.0 %",
         "fracture from 70.5 %",
         "2.1 percentage points",
-        "x 480–1120, y 600–1200 px",
+        "Place 1: x 480–1120, y 600–1200 px; probability of a fracture there 61.0 %.",
         "region-classifier",
         "fracture-elbow",
         "ababababab",
@@ -241,8 +241,8 @@ def test_a_character_that_no_font_has_is_said_to_be_missing(write, kit, name, is
         assert bool(document[0].search_for("missing in the fonts of this report")) is is_said
 
 
-def test_pictures_are_placed_with_the_region_of_interest(write, kit) -> None:
-    with pymupdf.open(stream=write(kit.assessed())) as document:
+def test_pictures_are_placed_with_their_boxes(write, kit) -> None:
+    with pymupdf.open(stream=write(kit.assessed(probability=0.5))) as document:
         page = document[1]
         assert len(page.get_images()) == 3
         dashed = [drawing["rect"] for drawing in page.get_drawings() if "3 2" in (drawing.get("dashes") or "")]
@@ -257,8 +257,23 @@ def test_pictures_are_placed_with_the_region_of_interest(write, kit) -> None:
     assert list(box) == pytest.approx(expected, abs=1)
 
 
-def test_missing_or_damaged_pictures_leave_a_gap(write, kit) -> None:
-    image = replace(kit.assessed(), overlay_jpg=b"no picture", roi_png=None)
+def test_a_view_without_suspicion_shows_the_original_alone(write, kit) -> None:
+    with pymupdf.open(stream=write(kit.assessed(probability=0.05))) as document:
+        assert sum(len(page.get_images()) for page in document) == 1
+    text = flat(write(kit.assessed(probability=0.05)))
+    assert "Place 1" not in text
+    assert "Attention (Grad-CAM)" not in text
+
+
+def test_attention_alone_is_told_from_a_place(write, kit) -> None:
+    image = kit.assessed(probability=0.5)
+    text = flat(write(replace(image, result=replace(image.result, findings=()))))
+    assert "No single place is probable enough to name" in text
+    assert "Place 1" not in text
+
+
+def test_damaged_pictures_leave_a_gap(write, kit) -> None:
+    image = replace(kit.assessed(), overlay_jpg=b"no picture", roi_png=b"nor this")
     assert flat(write(image)).count("no picture") == 2
     assert "no picture" not in flat(write(kit.assessed(pictures=False)))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,10 +13,11 @@ import numpy.typing as npt
 import pytest
 
 from fractureai.domain import keys
+from fractureai.domain.canvas import Canvas, place
 from fractureai.domain.card import ModelCard
 from fractureai.domain.ports import FhirSender, Notifier, QueueLine, ResultSender
 from fractureai.domain.records import Priority
-from fractureai.domain.scores import FractureReading, ModelIdentity, RegionReading
+from fractureai.domain.scores import Box, FractureReading, ModelIdentity, NetworkReading, RegionReading
 from fractureai.domain.study import Batch, Grouping, SourceImage, Stage, Study, Upload
 from fractureai.domain.study_json import batch_to_json
 from fractureai.errors import TransientFailure
@@ -35,6 +36,20 @@ from tests.cards import fracture_card, region_card
 Pixels = npt.NDArray[np.uint8]
 
 
+SHARED_NETWORK, OWN_NETWORK = "a" * 64, "b" * 64
+
+
+def scripted_reading(image: Pixels, network: str) -> NetworkReading:
+    """Two views whose attention is on one cell; the numbers do not matter to the scripted models."""
+    attention = np.full((3, 2, 3), -0.5, np.float32)
+    attention[1, 1] = 1
+    cells, sides = np.full((6, 4, 1), -3, np.float32), np.full((6, 4, 4), 8, np.float32)
+    placement = place(image, Canvas(96, 64))
+    return NetworkReading(
+        network, placement, np.zeros((2, 3), np.float32), attention, np.ones(4, np.float32), cells, sides
+    )
+
+
 @dataclass
 class ScriptedRegion:
     """Says what the test tells it to say."""
@@ -43,33 +58,43 @@ class ScriptedRegion:
     name: str = "hand"
     probability: float = 0.95
     scope_score: float = 0.9
+    passes: int = 0
 
     @property
     def identity(self) -> ModelIdentity:
         return ModelIdentity("region", "0.0.0", "1" * 64)
 
-    def read(self, images: Sequence[Pixels]) -> list[RegionReading]:
+    def read(self, image: Pixels) -> NetworkReading:
+        self.passes += 1
+        return scripted_reading(image, SHARED_NETWORK)
+
+    def interpret(self, reading: NetworkReading) -> RegionReading:
+        assert len(reading.features)
         other = "elbow" if self.name == "hand" else "hand"
-        return [RegionReading({self.name: self.probability, other: 1 - self.probability}, self.scope_score)] * len(
-            images
-        )
+        return RegionReading({self.name: self.probability, other: 1 - self.probability}, self.scope_score)
 
 
 @dataclass
 class ScriptedFracture:
-    """A probability, and attention on one cell."""
+    """A probability, boxes, and attention on one cell."""
 
     card: ModelCard
     probability: float = 0.9
+    boxes: tuple[Box, ...] = ()
+    network: str = SHARED_NETWORK
+    passes: int = 0
 
     @property
     def identity(self) -> ModelIdentity:
         return ModelIdentity(self.card.name, "0.0.0", "2" * 64)
 
-    def read(self, images: Sequence[Pixels]) -> list[FractureReading]:
-        attention = np.full((7, 7), -0.5, np.float32)
-        attention[2, 3] = 1
-        return [FractureReading(self.probability, attention, 0.01)] * len(images)
+    def read(self, image: Pixels) -> NetworkReading:
+        self.passes += 1
+        return scripted_reading(image, self.network)
+
+    def interpret(self, reading: NetworkReading) -> FractureReading:
+        assert reading.network == self.network
+        return FractureReading(self.probability, 0.01, reading.attention[..., 2], self.boxes)
 
 
 @dataclass

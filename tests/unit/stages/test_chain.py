@@ -13,6 +13,7 @@ import pytest
 from fractureai.domain import keys
 from fractureai.domain.reasons import OUTAGES
 from fractureai.domain.records import Claim
+from fractureai.domain.scores import Box
 from fractureai.domain.study import Assessment, Stage, Study, WorkState
 from fractureai.errors import BrokenDeployment, TransientFailure
 from fractureai.phantoms.files import chest_dicom
@@ -20,7 +21,7 @@ from fractureai.stages import attempts, classify, detect, explain, inline, recon
 from fractureai.stages.lease import run_stage
 from tests.bad_files import phantom_dicom
 from tests.pictures import png
-from tests.unit.stages.conftest import House
+from tests.unit.stages.conftest import OWN_NETWORK, House
 
 _LEVELS = ("study", "series", "sop")
 STAGES = (classify.run, detect.run, explain.run, report.run)
@@ -51,6 +52,35 @@ def test_a_picture_becomes_a_result(house: House) -> None:
     assert row is not None
     assert (row.state, row.assessment, row.region) == (WorkState.DONE, Assessment.FRACTURE, "hand")
     assert house.store.get(keys.report_pdf("local", study.study_id)).startswith(b"%PDF")
+
+
+def test_boxes_become_findings_on_the_grid_of_the_source(house: House) -> None:
+    house.models.by_region["hand"].boxes = (Box((10.2, 20, 30, 40), 0.7), Box((-5, 100, 200, 300), 0.3))
+    (image,) = _run(house, house.accepted(png()))["images"]
+    assert image["findings"] == [
+        {"box_px": [10, 20, 30, 40], "probability": 0.7, "rank": 1},
+        {"box_px": [0, 100, 90, 120], "probability": 0.3, "rank": 2},
+    ]
+    assert image["roi_px"] == [10, 20, 30, 40]
+    assert image["artifacts"] == ["image", "heat", "overlay", "roi"]
+
+
+def test_nothing_is_marked_where_nothing_is_suspected(house: House) -> None:
+    house.models.by_region["hand"].boxes = (Box((10, 20, 30, 40), 0.7),)
+    house.models.by_region["hand"].probability = 0.1
+    study = house.accepted(png())
+    (image,) = _run(house, study)["images"]
+    assert (image["findings"], image["roi_px"], image["artifacts"]) == ([], None, ["image", "heat"])
+    with pytest.raises(KeyError):
+        house.store.get(keys.roi_png("local", study.study_id, 1))
+
+
+def test_models_of_one_network_read_an_image_once(house: House) -> None:
+    _run(house, house.accepted(png()))
+    assert (house.models.region_model.passes, house.models.by_region["hand"].passes) == (1, 0)
+    house.models.by_region["hand"].network = OWN_NETWORK
+    _run(house, house.accepted(png(seed=1)))
+    assert (house.models.region_model.passes, house.models.by_region["hand"].passes) == (2, 1)
 
 
 @pytest.mark.parametrize(("probability", "expected"), [(0.1, "no_fracture"), (0.3, "suspected"), (0.7, "fracture")])
@@ -320,7 +350,7 @@ def test_a_lost_lease_changes_nothing(house: House) -> None:
 def test_a_missing_artifact_is_tried_again(house: House) -> None:
     study = house.accepted(png())
     assert classify.run(study.study_id, house) == "done"
-    house.store.delete(keys.image_png("local", study.study_id, 1))
+    house.store.delete(keys.network_reading("local", study.study_id, 1))
     assert detect.run(study.study_id, house) == "retry"
 
 

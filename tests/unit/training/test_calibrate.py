@@ -5,48 +5,19 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from fractureai.domain.calibration import platt, softmax
-from fractureai.domain.card import Calibration, ModelCard
+from fractureai.domain.calibration import softmax
 from fractureai.domain.statistics import auc, exact_upper_bound, expected_calibration_error
 from fractureai.errors import BrokenDeployment
 from fractureai.training.calibrate import (
     HeldOut,
+    calibrate_boxes,
     calibrate_fracture,
     calibrate_region,
     fit_platt,
     fit_temperature,
-    logits_of,
-    region_logits_of,
+    sigmoid,
 )
 from fractureai.training.operating_points import Calibrated, Levels, affordable_level, allowed_events, choose_points
-
-
-@pytest.fixture
-def fracture_card():
-    point = {"threshold": 0.5, "bound": 0.1, "confidence": 0.9, "observed": 0.0, "images": 1}
-    points = {
-        "fracture": point | {"rate": "false_alarms"},
-        "suspected": point | {"rate": "missed_fractures"},
-    }
-    return ModelCard.model_validate(
-        {
-            "name": "fracture-hand",
-            "version": "1",
-            "task": "fracture",
-            "region": "hand",
-            "classes": ["fracture"],
-            "input": {"size_px": 64},
-            "calibration": {"method": "platt"},
-            "operating_points": points,
-            "files": {},
-            "intended_use": "",
-            "limits": [],
-            "licence": "",
-            "data": {"name": "", "citation": "", "licence": ""},
-            "training": {},
-            "metrics": {},
-        }
-    )
 
 
 def _logits(seed, images=2000, slope=0.4, intercept=-1.0):
@@ -56,38 +27,62 @@ def _logits(seed, images=2000, slope=0.4, intercept=-1.0):
     return logits, rng.random(images) < 1 / (1 + np.exp(-(slope * logits + intercept)))
 
 
+def _column(logits):
+    return np.asarray(logits, np.float64)[:, None]
+
+
 class TestPlatt:
     def test_it_finds_the_true_slope_and_intercept(self):
-        slope, intercept = fit_platt(*_logits(0, 20_000))
-        assert slope == pytest.approx(0.4, abs=0.03)
+        logits, fractured = _logits(0, 20_000)
+        slopes, intercept = fit_platt(_column(logits), fractured)
+        assert slopes == pytest.approx([0.4], abs=0.03)
         assert intercept == pytest.approx(-1.0, abs=0.06)
 
-    def test_it_agrees_with_scikit_learn(self):
-        logits, fractured = _logits(1, 5000)
-        other = LogisticRegression(C=1e6).fit(logits[:, None], fractured)
-        slope, intercept = fit_platt(logits, fractured)
-        assert slope == pytest.approx(other.coef_[0, 0], abs=0.01)
+    def test_it_agrees_with_scikit_learn_on_two_numbers(self):
+        rng = np.random.default_rng(1)
+        numbers = rng.normal(0, [3, 1.5], (6000, 2))
+        fractured = rng.random(6000) < 1 / (1 + np.exp(-(numbers @ [0.5, 0.8] - 1)))
+        other = LogisticRegression(C=1e6).fit(numbers, fractured)
+        slopes, intercept = fit_platt(numbers, fractured)
+        assert slopes == pytest.approx(other.coef_[0], abs=0.02)
         assert intercept == pytest.approx(other.intercept_[0], abs=0.02)
 
+    def test_a_number_that_says_nothing_is_left_out(self):
+        rng = np.random.default_rng(2)
+        logits, fractured = _logits(2, 4000)
+        slopes, _ = fit_platt(np.stack([logits, -fractured.astype(float) + rng.normal(size=4000)], axis=1), fractured)
+        assert slopes[0] == pytest.approx(fit_platt(_column(logits), fractured)[0][0], abs=0.02)
+        assert slopes[1] == 0
+
     def test_separable_classes_stay_finite(self):
-        slope, intercept = fit_platt(np.array([-3.0, -2.0, 2.0, 3.0]), np.array([False, False, True, True]))
-        assert 0 < slope < 10
+        slopes, intercept = fit_platt(_column([-3.0, -2.0, 2.0, 3.0]), np.array([False, False, True, True]))
+        assert 0 < slopes[0] < 10
         assert abs(intercept) < 5
 
     @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
     def test_any_scale_of_logits_converges(self, scale):
         logits, fractured = _logits(2)
-        slope, intercept = fit_platt(logits * scale, fractured, prior_slope=0.4 / scale)
-        probabilities = np.array([platt(value, slope, intercept) for value in logits * scale])
+        slopes, intercept = fit_platt(_column(logits * scale), fractured, prior=np.array([0.4 / scale]))
+        probabilities = sigmoid(logits * scale * slopes[0] + intercept)
         assert expected_calibration_error(fractured, probabilities) < 0.05
 
     def test_a_model_worse_than_chance_keeps_a_positive_slope(self):
         logits, fractured = _logits(3)
-        assert fit_platt(-logits, fractured)[0] == pytest.approx(0.01 / logits.std())
+        assert fit_platt(_column(-logits), fractured)[0] == pytest.approx([0.01 / logits.std()])
 
     def test_one_class_alone_cannot_calibrate(self):
         with pytest.raises(BrokenDeployment, match="both classes"):
-            fit_platt(np.zeros(3), np.zeros(3, bool))
+            fit_platt(np.zeros((3, 1)), np.zeros(3, bool))
+
+
+def test_boxes_get_a_probability_and_a_threshold():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, 4000)
+    found = rng.random(4000) < sigmoid(0.9 * logits - 2)
+    fitted = calibrate_boxes(logits, found, 1000, 0.5, "here")
+    assert (fitted.slope, fitted.intercept) == (pytest.approx(0.9, abs=0.1), pytest.approx(-2, abs=0.2))
+    shown = sigmoid(fitted.slope * logits + fitted.intercept) > fitted.threshold
+    assert (shown & ~found).sum() == pytest.approx(500, abs=1)
 
 
 def test_the_temperature_is_found():
@@ -97,20 +92,6 @@ def test_the_temperature_is_found():
     assert fit_temperature(logits, classes) == pytest.approx(2.5, rel=0.1)
     fitted = calibrate_region(logits, classes, "here")
     assert (fitted.method, fitted.images, fitted.fitted_on) == ("temperature", 4000, "here")
-
-
-class TestUndoing:
-    def test_platt(self, fracture_card):
-        card = fracture_card.model_copy(update={"calibration": Calibration(method="platt", slope=0.3, intercept=-2.0)})
-        logits = np.linspace(-20, 20, 9)
-        probabilities = np.array([platt(value, 0.3, -2.0) for value in logits])
-        np.testing.assert_allclose(logits_of(probabilities, card), logits, atol=1e-6)
-
-    def test_temperature(self, fracture_card):
-        card = fracture_card.model_copy(update={"calibration": Calibration(method="temperature", temperature=3.0)})
-        logits = np.random.default_rng(0).normal(size=(4, 5))
-        back = region_logits_of(softmax(logits, 3.0), card)
-        np.testing.assert_allclose(softmax(back, 1.0), softmax(logits, 1.0), atol=1e-9)
 
 
 class TestLevels:
@@ -196,11 +177,14 @@ class TestPoints:
 
 
 def test_calibrating_all_regions_keeps_the_order_and_mends_the_probabilities():
-    held_out = {name: HeldOut(*_logits(seed, 800)) for seed, name in enumerate(("hand", "leg"))}
+    held_out = {}
+    for seed, name in enumerate(("hand", "leg")):
+        logits, fractured = _logits(seed, 800)
+        held_out[name] = HeldOut(logits, None, fractured)
     done = calibrate_fracture(held_out, Levels(), "held-out folds")
     for region, part in held_out.items():
         fitted = done[region].calibration
-        probabilities = np.array([platt(value, fitted.slope, fitted.intercept) for value in part.logits])
+        probabilities = sigmoid(part.logits * fitted.slope + fitted.intercept)
         assert auc(part.fractured, probabilities) == pytest.approx(auc(part.fractured, part.logits))
         assert expected_calibration_error(part.fractured, probabilities) < 0.06
         assert (fitted.images, fitted.fitted_on) == (800, "held-out folds")
@@ -209,6 +193,6 @@ def test_calibrating_all_regions_keeps_the_order_and_mends_the_probabilities():
 
 def test_held_out_logits_must_be_finite_and_fit_together():
     with pytest.raises(ValueError, match="two"):
-        HeldOut(np.zeros(3), np.zeros(2, bool))
+        HeldOut(np.zeros(3), None, np.zeros(2, bool))
     with pytest.raises(ValueError, match="finite"):
-        HeldOut(np.array([math.nan]), np.array([True]))
+        HeldOut(np.array([0.0]), np.array([math.nan]), np.array([True]))

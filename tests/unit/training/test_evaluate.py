@@ -5,13 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fractureai.domain.card import ModelCard, OperatingPoints
+from fractureai.domain.canvas import Canvas, place
+from fractureai.domain.card import Localisation, ModelCard, NetworkUse, OperatingPoints
 from fractureai.domain.radiograph import Header, Radiograph
-from fractureai.domain.scores import FractureReading, RegionReading
+from fractureai.domain.scores import Box, FractureReading, NetworkReading, RegionReading
 from fractureai.errors import RejectedInput
 from fractureai.training import evaluate as ev
 from fractureai.training.datasets.values import Sample
-from fractureai.training.readings import ImageReading, Localisation, best_overlap, read_samples
+from fractureai.training.pointing import best_overlap, froc
+from fractureai.training.readings import ImageReading, interpret, read_samples
+from tests.cards import fracture_card
+from tests.pictures import bone
 
 QUICK = ev.Resampling(resamples=40)
 _POINT = {"bound": 0.2, "confidence": 0.9, "observed": 0.0, "images": 1}
@@ -35,8 +39,8 @@ def _sample(number=0, *, region="hand", fractured=False, **changes):
     )
 
 
-def _reading(sample, probability, *, regions=(0.9, 0.1), localisation=None):
-    return ImageReading(sample, regions, -1.0, probability, 0.01, localisation)
+def _reading(sample, probability, *, regions=(0.9, 0.1), boxes=(), peak=None):
+    return ImageReading(sample, regions, -1.0, probability, 0.01, boxes, peak, (100, 100))
 
 
 def _readings(seed=0, images=120, region="hand", **changes):
@@ -87,16 +91,29 @@ def test_a_study_is_judged_by_the_mean_of_its_views():
 
 
 def test_localisation_stands_beside_its_baseline():
-    hit, miss = Localisation(True, False, 0.5, 0.1, 0.005), Localisation(False, False, 0.1, 0.1, 0.02)
+    marked = ((0.0, 0.0, 8.0, 8.0),)
+    near, far = Box((0, 0, 8, 10), 0.8), Box((50, 50, 60, 60), 0.9)
     readings = [
-        _reading(_sample(number, fractured=True, boxes=((0, 0, 5, 5),)), 0.8, localisation=hit if number < 3 else miss)
+        _reading(_sample(number, fractured=True, boxes=marked), 0.8, boxes=(near,) if number < 3 else (far, near),
+                 peak=(1.0, 1.0) if number < 2 else None)
         for number in range(4)
-    ]
+    ]  # fmt: skip
     figures = ev.localisation_figures(readings, QUICK)
-    assert figures["peak_in_box"]["value"] == 0.75
-    assert figures["centre_in_box"]["value"] == 0.0
-    assert figures["roi_overlap"]["value"] == 0.4
-    assert ev.group_figures(readings, POINTS)["box=under 1 % of the image"]["images"] == 3
+    assert (figures["box_centre_in_fracture"]["value"], figures["box_centre_in_fracture"]["hits"]) == (0.75, 3)
+    assert figures["attention_peak_in_fracture"]["value"] == 0.5
+    assert figures["image_centre_in_fracture"]["value"] == 0.0
+    assert figures["box_overlap"]["value"] == pytest.approx(0.6)
+    assert figures["froc"]["0.25"] == 1.0  # one false box on four images
+    assert ev.group_figures(readings, POINTS)["box=under 1 % of the image"]["images"] == 4
+
+
+def test_false_boxes_cost_sensitivity():
+    marked = ((0.0, 0.0, 10.0, 10.0),)
+    right, wrong = Box((0, 0, 10, 10), 0.5), Box((50, 50, 60, 60), 0.7)
+    readings = [_reading(_sample(0, fractured=True, boxes=marked), 0.8, boxes=(wrong, right)),
+                _reading(_sample(1), 0.1, boxes=(wrong,))]  # fmt: skip
+    found = froc(readings, (0.25, 0.5, 1.0))
+    assert found == {"0.25": 0.0, "0.5": 0.0, "1": 1.0}
 
 
 def test_small_groups_have_no_auc():
@@ -123,7 +140,7 @@ def test_the_macro_average_weighs_regions_alike():
     ]
     hands = _readings()
     own = ev.fracture_figures(hands, POINTS, QUICK)["auc"]["value"]
-    figures = ev.system_figures(hands + worthless, QUICK)
+    figures = ev.system_figures(hands + worthless, {"hand": POINTS, "leg": POINTS}, QUICK)
     assert figures["macro_auc"]["value"] == pytest.approx((own + 0.5) / 2, abs=1e-3)
     assert figures["images"] == 420
 
@@ -135,7 +152,7 @@ def _region_card():
             "version": "1",
             "task": "region",
             "classes": ["hand", "leg"],
-            "input": {"size_px": 64},
+            "network": {"name": "limbs", "sha256": "0" * 64, "logits": [0, 1]},
             "calibration": {"method": "temperature"},
             "scope": {
                 "file": "scope.npz",
@@ -171,17 +188,32 @@ def test_the_region_classifier_is_measured_with_its_scope():
 
 
 class _Region:
-    def read(self, images):
-        return [RegionReading({"hand": 0.7, "leg": 0.3}, -0.5) for _ in images]
+    network = "a" * 64
+
+    def read(self, image):
+        placement = place(image, Canvas(96, 64))
+        attention, cells = np.zeros((3, 2, 3), np.float32), np.full((6, 4, 1), -9, np.float32)
+        attention[0, 0], cells[0, 0] = 1, 2
+        sides = np.full((6, 4, 4), 8, np.float32)
+        return NetworkReading(self.network, placement, np.zeros((1, 3), np.float32), attention, np.ones(4, np.float32),
+                              cells, sides)  # fmt: skip
+
+    def interpret(self, reading):
+        return RegionReading({"hand": 0.7, "leg": 0.3}, -0.5)
 
 
-class _Fracture:
-    """A model that sees something in the upper left eighth of the canvas."""
+class _Fracture(_Region):
+    """A model of the same network that sees something in the upper left corner of the canvas."""
 
-    def read(self, images):
-        attention = np.zeros((8, 8), np.float32)
-        attention[1, 1] = 1
-        return [FractureReading(0.8, attention, 0.02) for _ in images]
+    card = fracture_card().model_copy(
+        update={
+            "network": NetworkUse(name="limbs", sha256="0" * 64, logits=[2], cells=0),
+            "localisation": Localisation(slope=1.0, intercept=0.0, threshold=0.5),
+        }
+    )
+
+    def interpret(self, reading):
+        return FractureReading(0.8, 0.02, reading.attention[..., 2])
 
 
 class _Models:
@@ -195,24 +227,23 @@ class _Models:
 def _decode(path):
     if path.name == "9.png":
         raise RejectedInput("damaged")
-    return Radiograph(np.zeros((80, 80), np.uint8), 160, 160, Header("image/png"))
+    return Radiograph(bone(90, 60), 180, 120, Header("image/png"))
 
 
-def test_reading_goes_the_way_of_serving_and_scales_boxes_to_the_pixels_seen():
-    around, elsewhere = (10.0, 10.0, 50.0, 50.0), (100.0, 100.0, 150.0, 150.0)
-    samples = [
-        _sample(0, fractured=True, boxes=(around,)),
-        _sample(1, fractured=True, boxes=(elsewhere, (70.0, 70.0, 90.0, 90.0))),
-        _sample(2, region="knee"),
-        _sample(9),
-    ]
-    readings, left_out = read_samples(samples, _Models(), _decode)
+def test_reading_goes_the_way_of_serving_and_gives_px_of_the_file():
+    samples = [_sample(0, fractured=True, boxes=((0.0, 0.0, 60.0, 60.0),)), _sample(2, region="knee"), _sample(9)]
+    raw, left_out = read_samples(samples, _Models(), _decode)
     assert [item.reason for item in left_out] == ["damaged"]
-    assert [reading.localisation and reading.localisation.peak_hit for reading in readings] == [True, False, None]
-    assert readings[0].localisation.overlap > 0.2
-    assert readings[1].localisation.centre_hit
-    assert math.isnan(readings[2].probability)
-    assert readings[0].region_probabilities == (0.7, 0.3)
+    assert raw[0].of_fracture is raw[0].of_region
+    hand, knee = interpret(raw, _Models())
+    assert (hand.region_probabilities, hand.probability, hand.source_px) == ((0.7, 0.3), 0.8, (180, 120))
+    assert hand.boxes[0].probability == pytest.approx(1 / (1 + math.exp(-2)))
+    x0, y0, x1, y1 = hand.boxes[0].box_px
+    # A box of 16 px at a corner of a canvas whose height shows the 180 rows of the file.
+    assert (x1 - x0, y1 - y0) == (pytest.approx(30, abs=12), pytest.approx(30, abs=12))
+    assert hand.attention_peak is not None
+    assert math.isnan(knee.probability)
+    assert knee.boxes == ()
 
 
 def test_overlap():

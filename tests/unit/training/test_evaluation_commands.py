@@ -13,40 +13,54 @@ import openvino.opset13 as ops
 import pytest
 from click.testing import CliRunner
 
-from fractureai.domain.card import parse_card
+from fractureai.domain.card import ModelCard, parse_card
 from fractureai.inference.openvino_engine import openvino_engine
 from fractureai.inference.registry import ModelRegistry
 from fractureai.inference.scope import ScopeModel, save_scope
 from fractureai.training.evaluation_commands import calibrate_command, evaluate_command, fit_scope_command
+from tests.small_models import file_entry
 
-SIZE_PX = 64
+SIDE_PX = 64
 NOTEBOOKS = Path(__file__).parents[3] / "notebooks"
 
 
-def _network(folder: Path, weights: np.ndarray) -> None:
-    """Four features: mean brightness of the quarters of the canvas; attention in cells of 32 px by 32 px."""
-    image = ops.parameter([-1, SIZE_PX, SIZE_PX, 1], np.float32, name="image")
+def _network(folder: Path) -> str:
+    """Four features: mean brightness of the quarters of the canvas; attention in cells of 32 px by 32 px.
+
+    Logits: hand, leg, and a fracture for each. Returns the hash of its card.
+    """
+    weights = np.array([[0.1, -0.1], [0.1, -0.1], [-0.1, 0.1], [-0.1, 0.1]])
+    fracture = np.array([[0.1], [-0.1], [0.1], [-0.1]])
+    kernel = np.concatenate([weights, fracture, fracture], axis=1).astype(np.float32)
+    image = ops.parameter([-1, SIDE_PX, SIDE_PX, 1], np.float32, name="image")
     cells = ops.avg_pool(ops.transpose(image, ops.constant([0, 3, 1, 2])), [32, 32], [0, 0], [0, 0], [32, 32], True)
     features = ops.reshape(cells, ops.constant([0, 4]), True)
-    logits = ops.matmul(features, ops.constant(weights.astype(np.float32)), False, False)
-    attention = ops.reshape(ops.concat([cells] * weights.shape[1], 1), ops.constant([0, 2, 2, weights.shape[1]]), True)
+    logits = ops.matmul(features, ops.constant(kernel), False, False)
+    attention = ops.reshape(ops.concat([cells] * 4, 1), ops.constant([0, 2, 2, 4]), True)
     model = openvino.Model([logits, attention, features], [image], "tiny")
     model.inputs[0].get_tensor().set_names({"image"})
     for port, name in zip(model.outputs, ("logits", "attention", "features"), strict=True):
         port.get_tensor().set_names({name})
+    folder.mkdir(parents=True)
     openvino.save_model(model, folder / "model.xml", compress_to_fp16=False)
-
-
-def _card(folder: Path, **about: object) -> None:
-    files = {
-        path.name: {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "size_bytes": path.stat().st_size}
-        for path in sorted(folder.iterdir())
+    card = {
+        "name": folder.name,
+        "version": "1.0.0",
+        "input": {"height_px": SIDE_PX, "width_px": SIDE_PX},
+        "outputs": ["region hand", "region leg", "fracture hand", "fracture leg"],
+        "files": {path.name: file_entry(path) for path in sorted(folder.iterdir())},
+        "licence": "Apache-2.0",
     }
+    (folder / "network.json").write_text(json.dumps(card))
+    return hashlib.sha256((folder / "network.json").read_bytes()).hexdigest()
+
+
+def _card(folder: Path, network: str, logits: list[int], **about: object) -> None:
     common = {
         "name": folder.name,
         "version": "1.0.0",
-        "input": {"size_px": SIZE_PX, "test_time_flip": True},
-        "files": files,
+        "network": {"name": "tiny", "sha256": network, "logits": logits},
+        "files": {path.name: file_entry(path) for path in sorted(folder.iterdir())},
         "intended_use": "Tests.",
         "limits": ["It knows nothing."],
         "licence": "Apache-2.0",
@@ -91,19 +105,26 @@ def models(tmp_path):
         "fracture": point | {"threshold": 0.6, "rate": "false_alarms"},
         "suspected": point | {"threshold": 0.4, "rate": "missed_fractures"},
     }
-    for region in ("hand", "leg"):
+    network = _network(root / "tiny")
+    for column, region in enumerate(("hand", "leg"), start=2):
         folder = root / f"fracture-{region}"
         folder.mkdir(parents=True)
-        _network(folder, np.array([[0.1], [-0.1], [0.1], [-0.1]]))
-        _card(folder, task="fracture", region=region, classes=["fracture"], operating_points=points,
+        _card(folder, network, [column], task="fracture", region=region, classes=["fracture"], operating_points=points,
               calibration={"method": "platt"})  # fmt: skip
     folder = root / "region"
     folder.mkdir()
-    _network(folder, np.array([[0.1, -0.1], [0.1, -0.1], [-0.1, 0.1], [-0.1, 0.1]]))
     arrays = (np.zeros(4, np.float32), np.eye(4, 2, dtype=np.float32), np.eye(4, 2, dtype=np.float32))
     save_scope(folder / "scope.npz", ScopeModel(*arrays, np.zeros((3, 2), np.float32), 2, 1.0))
     rule = {"file": "scope.npz", "method": "", "threshold": -99.0, "min_region_probability": 0.5, "accepted_share": 1.0}
-    _card(folder, task="region", classes=["hand", "leg"], scope=rule, calibration={"method": "temperature"})
+    _card(
+        folder,
+        network,
+        [0, 1],
+        task="region",
+        classes=["hand", "leg"],
+        scope=rule,
+        calibration={"method": "temperature"},
+    )
     return root
 
 
@@ -114,7 +135,7 @@ def _run(command, *arguments) -> str:
 
 
 def _read(models: Path, name: str):
-    return parse_card((models / name / "card.json").read_bytes())[0]
+    return parse_card((models / name / "card.json").read_bytes(), ModelCard)[0]
 
 
 def test_evaluate_prints_and_writes_figures_pages_and_plots(drawn, models, tmp_path):
@@ -158,30 +179,39 @@ def test_calibrate_writes_new_cards_beside_the_same_weights(drawn, models, tmp_p
     assert refitted.intercept == pytest.approx(fitted.intercept, rel=0.05)
 
 
-def test_calibrate_takes_held_out_logits_of_training(drawn, models, tmp_path):
-    with (drawn / "samples.csv").open() as file:
-        rows = [row for row in csv.DictReader(file) if row["split"] != "test"]
-    rng = np.random.default_rng(0)
-    logits = np.array([2.0 * int(row["fractured"]) for row in rows]) + rng.normal(size=len(rows))
-    np.savez(tmp_path / "oof.npz", image_id=np.array([row["file"] for row in rows]), logits=logits)
-    told = _run(calibrate_command, "--data", drawn, "--models", models, "--held-out-logits", tmp_path / "oof.npz",
-                "--keep-version", "--missed", "0.2")  # fmt: skip
-    assert "region: unchanged" in told
+def test_calibrate_reads_every_image_by_the_fold_that_has_not_seen_it(drawn, models):
+    folds = [argument for _ in range(3) for argument in ("--fold", models)]
+    _run(calibrate_command, "--data", drawn, "--models", models, *folds, "--keep-version", "--missed", "0.2")
     card = _read(models, "fracture-leg")
     assert (card.version, card.calibration.images) == ("1.0.0", 60)
-    assert "folds" in card.calibration.fitted_on
+    assert "3 of 3 folds" in card.calibration.fitted_on
+
+
+def test_evaluate_varies_the_pictures(drawn, models, tmp_path):
+    few = tmp_path / "few"
+    few.mkdir()
+    lines = (drawn / "samples.csv").read_text().splitlines()
+    (few / "samples.csv").write_text("\n".join([lines[0], *[line for line in lines[1:] if ",test," in line][:12]]))
+    for line in lines[1:]:
+        name = line.split(",")[0]
+        (few / name).symlink_to(drawn / name)
+    _run(evaluate_command, few, "--models", models, "--split", "test", "--resamples", 20, "--robustness", 12,
+         "--json", tmp_path / "all.json")  # fmt: skip
+    table = json.loads((tmp_path / "all.json").read_text())["region"]["robustness"]
+    assert {"as it is", "turned by 90°", "1/2 of the grey scale", "framed in white"} <= set(table)
+    assert all(0 <= row["region_accuracy"] <= 1 for row in table.values())
 
 
 def test_fit_scope_writes_the_rule_and_its_figures(drawn, models, tmp_path):
     shutil.copy(models / "region" / "scope.npz", tmp_path / "before.npz")
-    told = _run(fit_scope_command, "--data", drawn, "--models", models, "--variants", 4, "--exposure", 2)
+    told = _run(fit_scope_command, "--data", drawn, "--models", models, "--phantoms", 6, "--exposure", 2)
     card = _read(models, "region")
     assert (models / "region" / "scope.npz").read_bytes() != (tmp_path / "before.npz").read_bytes()
     assert card.metrics["scope"]["auc"] > 0.9
-    assert card.metrics["scope"]["variants"]["limb, inverted (bones dark)"].endswith("of 4")
     assert card.scope.accepted_share >= 0.95
     assert "accepted_by_kind" in told
-    (reading,) = ModelRegistry(models, openvino_engine(threads=1)).region().read([np.zeros((50, 50), np.uint8)])
+    model = ModelRegistry(models, openvino_engine(threads=1)).region()
+    reading = model.interpret(model.read(np.zeros((50, 50), np.uint8)))
     assert reading.scope_score < card.scope.threshold
 
 

@@ -1,5 +1,6 @@
 """Training end to end on a tiny tree, and going on after a kill."""
 
+import importlib.util
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ pytest.importorskip("tensorflow")
 from fractureai.errors import BrokenDeployment
 from fractureai.training import fit, runs
 from fractureai.training.augment import Recipe
-from fractureai.training.pictures import Picture
+from fractureai.training.pictures import Picture, picture
 from fractureai.training.train_commands import train
 
 # Keras on TensorFlow converts its tensors in a way that numpy 2 warns of.
@@ -26,7 +27,22 @@ pytestmark = [
 ]
 
 
-COMMON = ["--size", "32", "--init", "none", "--epochs", "1", "--steps", "1", "--batch-size", "4", "--phantoms", "0"]
+COMMON = [
+    "--height",
+    "32",
+    "--width",
+    "32",
+    "--init",
+    "none",
+    "--epochs",
+    "1",
+    "--steps",
+    "1",
+    "--batch-size",
+    "4",
+    "--phantoms",
+    "0",
+]
 
 
 def _tree(folder: Path) -> Path:
@@ -42,8 +58,7 @@ def _tree(folder: Path) -> Path:
 
 def _pictures(count: int) -> list[Picture]:
     rng = np.random.default_rng(1)
-    empty = np.zeros((0, 4), np.float32)
-    return [Picture(rng.integers(0, 255, (40, 30), np.uint8), 0, bool(n % 2), empty) for n in range(count)]
+    return [picture(rng.integers(0, 255, (40, 30), np.uint8), 0, fractured=bool(n % 2)) for n in range(count)]
 
 
 def test_the_command_leaves_a_whole_run_folder(tmp_path: Path) -> None:
@@ -60,7 +75,7 @@ class _Killed(Exception):
 
 
 def test_a_killed_run_goes_on_where_it_stood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe = Recipe(size_px=32, canvas_px=32, whole=True)
+    recipe = Recipe(32, 32, 32, 32)
     schedule = fit.Schedule(frozen_epochs=0, epochs=3, steps=1, batch_size=4)
     run = runs.RunFolder(tmp_path / "run", fit.settings(recipe, schedule))
     task, scored = fit.fracture_task(), []
@@ -81,8 +96,15 @@ def test_a_killed_run_goes_on_where_it_stood(tmp_path: Path, monkeypatch: pytest
 
 
 def test_a_start_that_does_not_exist_is_told(tmp_path: Path) -> None:
-    arguments = ["shared", "--data", str(_tree(tmp_path)), "--out", str(tmp_path / "run"), "--init", "nowhere"]
-    with pytest.raises(BrokenDeployment, match="no nowhere to start from"):
+    arguments = ["region", "--data", str(_tree(tmp_path)), "--out", str(tmp_path / "run"), "--init", "nowhere"]
+    with pytest.raises(BrokenDeployment, match="no weights at nowhere to start from"):
+        CliRunner().invoke(train, arguments, catch_exceptions=False)
+
+
+def test_the_shared_training_says_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    arguments = ["shared", "--data", str(_tree(tmp_path)), "--out", str(tmp_path / "run")]
+    with pytest.raises(BrokenDeployment, match="train-native"):
         CliRunner().invoke(train, arguments, catch_exceptions=False)
 
 

@@ -30,14 +30,14 @@ def _leg(seed: int, *, fractured: bool) -> np.ndarray:
 
 def test_a_chest_is_refused_by_its_picture_alone(registry: ModelRegistry) -> None:
     model = registry.region()
-    chests = [chest_phantom(FIRST_SEED + number) for number in range(2)]
-    assert all(scope_reasons(reading, model.card) for reading in model.read(chests))
+    for number in range(2):
+        assert scope_reasons(model.interpret(model.read(chest_phantom(FIRST_SEED + number))), model.card)
 
 
 def test_a_drawn_leg_is_a_leg(registry: ModelRegistry) -> None:
     model = registry.region()
-    (reading,) = model.read([_leg(0, fractured=False)])
-    assert max(reading.probabilities, key=lambda name: reading.probabilities[name]) == "leg"
+    reading = model.interpret(model.read(_leg(0, fractured=False)))
+    assert reading.name == "leg"
     assert not scope_reasons(reading, model.card)
 
 
@@ -45,7 +45,7 @@ def test_broken_drawn_legs_are_told_from_whole_ones(registry: ModelRegistry) -> 
     model = registry.fracture("leg")
     assert model is not None
     whole, broken = (
-        [reading.probability for reading in model.read([_leg(seed, fractured=fractured) for seed in range(4)])]
+        [model.interpret(model.read(_leg(seed, fractured=fractured))).probability for seed in range(4)]
         for fractured in (False, True)
     )
-    assert np.mean(broken) > np.mean(whole) + 0.1
+    assert np.mean(broken) > np.mean(whole) + 0.3

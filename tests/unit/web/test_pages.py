@@ -100,12 +100,23 @@ def test_every_kind_of_study_has_its_page(ports: WebPorts, client: FlaskClient) 
 
 
 def test_oblong_pixels_are_shown_square_and_the_region_on_their_grid(ports: WebPorts, client: FlaskClient) -> None:
-    study = add(ports, View("a.dcm", probability=0.9, roi_px=(10, 20, 30, 40), shown_px=(48, 128)))
+    study = add(ports, View("a.dcm", probability=0.9, box_px=(10, 20, 30, 40), shown_px=(48, 128)))
     page = check_page(client.get(f"/studies/{study.study_id}").text)
     (film,) = [attributes for attributes in page.all("div") if "data-film" in attributes]
     assert (film["data-width"], film["data-height"]) == ("48", "128")
     (region,) = [attributes for attributes in page.all("svg") if "data-roi" in attributes]
     assert region["viewbox"] == "0 0 48 64"
+
+
+def test_boxes_are_solid_dashed_or_not_there(ports: WebPorts, client: FlaskClient) -> None:
+    kinds = {0.9: "solid", 0.4: "dashed", 0.01: None}
+    for probability, kind in kinds.items():
+        study = add(ports, View("a.dcm", probability=probability, box_px=(10, 20, 30, 40)))
+        page = check_page(client.get(f"/studies/{study.study_id}").text)
+        drawn = [attributes for attributes in page.all("rect") if attributes.get("class") in {"solid", "dashed"}]
+        assert [(box["class"], box["x"], box["y"], box["width"], box["height"]) for box in drawn] == (
+            [(kind, "10", "20", "20", "20")] if kind else []
+        )
 
 
 def test_the_worklist_and_the_batch_list_studies(ports: WebPorts, client: FlaskClient) -> None:

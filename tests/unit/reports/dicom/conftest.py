@@ -19,7 +19,7 @@ from fractureai.domain.assessment import Finding, assess_study
 from fractureai.domain.dicom_objects import DicomObject
 from fractureai.domain.ports import ReportImage
 from fractureai.domain.reasons import Reason
-from fractureai.domain.result import ImageResult, StudyResult, ViewTags
+from fractureai.domain.result import FractureFinding, ImageResult, StudyResult, ViewTags
 from fractureai.domain.scores import ModelIdentity
 from fractureai.domain.study import Assessment, SourceImage, Study, WorkState
 from fractureai.imaging.codec import CvCodec
@@ -56,8 +56,13 @@ def source(data: bytes | None, number: int, assessment: Assessment = Assessment.
     height, width = pixels.shape
     full = (radiograph.source_height_px, radiograph.source_width_px) if radiograph else (height, width)
     attention = np.zeros((height, width), np.float32)
-    box = (width // 4, height // 4, width // 2, height // 2)
-    attention[box[1] : box[3], box[0] : box[2]] = 1
+    attention[height // 4 : height // 2, width // 4 : width // 2] = 1
+    box = (full[1] // 4, full[0] // 4, full[1] // 2, full[0] // 2)
+    second = (full[1] // 2, full[0] // 2, 3 * full[1] // 4, 3 * full[0] // 4)
+    findings = {
+        Assessment.FRACTURE: (FractureFinding(box, 0.79, 1), FractureFinding(second, 0.31, 2)),
+        Assessment.SUSPECTED: (FractureFinding(box, 0.37, 1),),
+    }.get(assessment, ())
     assessed = assessment is not Assessment.INCONCLUSIVE
     reasons = {Assessment.SUSPECTED: (Reason("near_threshold"),), Assessment.INCONCLUSIVE: (Reason("out_of_scope"),)}
     result = ImageResult(
@@ -70,19 +75,20 @@ def source(data: bytes | None, number: int, assessment: Assessment = Assessment.
         fracture_probability=PROBABILITIES.get(assessment),
         fracture_spread=0.02 if assessed else None,
         thresholds=(0.2, 0.6) if assessed else None,
-        roi_px=(full[1] // 4, full[0] // 4, full[1] // 2, full[0] // 2) if assessed else None,
+        roi_px=box if findings else None,
+        findings=findings,
         source_height_px=full[0],
         source_width_px=full[1],
         model=HAND_MODEL if assessed else None,
-        artifacts=("image", "heat", "overlay", "roi") if assessed else ("image",),
+        artifacts=("image", "heat", "overlay", "roi") if findings else ("image",),
         view=ViewTags(body_part=radiograph.header.body_part_examined) if radiograph else None,
     )
     return ReportImage(
         result,
         radiograph.header if radiograph else None,
         CODEC.encode_grey(pixels),
-        CODEC.overlay(pixels, attention, box) if assessed else None,
-        CODEC.encode_grey(pixels[:40, :40]) if assessed else None,
+        CODEC.overlay(pixels, attention) if findings else None,
+        CODEC.encode_grey(pixels[:40, :40]) if findings else None,
         radiograph.dicom_context if radiograph else b"",
     )
 

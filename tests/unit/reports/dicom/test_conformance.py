@@ -73,7 +73,7 @@ def test_no_errors_whatever_the_source_says(kit: Any, run: Run, tmp_path: Path, 
 
 def test_no_errors_in_a_study_of_many_views(many: Any, run: Run, tmp_path: Path) -> None:
     found = errors_of(many, run, tmp_path)
-    assert len(found) == 3 + 4 + 3
+    assert len(found) == 3 + 3 + 2
     assert not any(found.values()), found
 
 

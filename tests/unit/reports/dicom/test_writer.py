@@ -55,7 +55,7 @@ def texts_of(item: Dataset) -> list[str]:
 def test_what_is_written_of_one_view_and_of_many(one: Any, many: Any) -> None:
     assert list(one.objects) == NAMES_ONE
     assert list(many.objects) == [
-        "sr", "summary", "overlay-1", "gsps-1", "overlay-2", "gsps-2", "overlay-4", "gsps-4", "overlay-5", "pdf",
+        "sr", "summary", "overlay-1", "gsps-1", "overlay-2", "gsps-2", "overlay-5", "pdf",
     ]  # fmt: skip
 
 
@@ -144,7 +144,7 @@ def test_contributing_equipment_names_system_and_models(one: Any) -> None:
 def test_highdicom_reads_the_report(one: Any) -> None:
     dataset = one.dataset("sr")
     assert (dataset.VerificationFlag, dataset.CompletionFlag) == ("UNVERIFIED", "COMPLETE")
-    (group,) = groups_of(dataset).get_planar_roi_measurement_groups()
+    (group,) = groups_of(dataset).get_image_measurement_groups()
     assert group.tracking_identifier == "View 1"
     assert group.finding_type.value == "125605004"
     (site,) = group.finding_sites
@@ -157,9 +157,6 @@ def test_highdicom_reads_the_report(one: Any) -> None:
     )
     (evaluation,) = group.get_qualitative_evaluations()
     assert (evaluation.name.meaning, evaluation.value.meaning) == ("Fracture of bone", "Detected")
-    x0, y0, x1, y1 = one.result.images[0].roi_px
-    corners = [[x0, y0], [x1, y0], [x1, y1], [x0, y1], [x0, y0]]
-    np.testing.assert_array_equal(group.roi.value, np.array(corners, float))
     texts = {item.ConceptNameCodeSequence[0].CodeMeaning: item.TextValue for item in group[0].ContentSequence
              if item.ValueType == "TEXT"}  # fmt: skip
     assert texts["Algorithm Name"] == "fracture-hand"
@@ -171,10 +168,34 @@ def test_highdicom_reads_the_report(one: Any) -> None:
     assert [item.ReferencedSOPInstanceUID for item in series.ReferencedSOPSequence] == [source.SOPInstanceUID]
 
 
+def test_every_place_has_a_group_of_its_own(one: Any, many: Any) -> None:
+    places = groups_of(one.dataset("sr")).get_planar_roi_measurement_groups()
+    assert [place.tracking_identifier for place in places] == ["View 1, place 1", "View 1, place 2"]
+    assert len({place.tracking_uid for place in places}) == 2
+    for place, finding in zip(places, one.result.images[0].findings, strict=True):
+        x0, y0, x1, y1 = finding.box_px
+        corners = [[x0, y0], [x1, y0], [x1, y1], [x0, y1], [x0, y0]]
+        np.testing.assert_array_equal(place.roi.value, np.array(corners, float))
+        (measurement,) = place.get_measurements()
+        assert measurement.value == pytest.approx(100 * finding.probability)
+        assert (place.finding_type.value, place.finding_sites[0].value.meaning) == ("125605004", "Hand")
+    found = groups_of(many.dataset("sr")).get_planar_roi_measurement_groups()
+    # View 5 is no DICOM image: there is nothing to point at.
+    assert [place.tracking_identifier.split(",")[0] for place in found] == ["View 1", "View 1", "View 2"]
+
+
+def test_attention_alone_stands_in_the_views_group(kit: Any) -> None:
+    image = kit.source(phantom_dicom(), 1, Assessment.SUSPECTED)
+    written = kit.write(replace(image, result=replace(image.result, findings=())))
+    (group,) = groups_of(written.dataset("sr")).get_planar_roi_measurement_groups()
+    assert group.tracking_identifier == "View 1"
+    (annotation,) = written.dataset("gsps-1").GraphicAnnotationSequence
+    assert list(annotation.GraphicObjectSequence[0].GraphicData)[:2] == list(image.result.roi_px[:2])
+
+
 def test_only_what_is_seen_is_called_a_finding(many: Any) -> None:
     content = groups_of(many.dataset("sr"))
-    groups = [*content.get_planar_roi_measurement_groups(), *content.get_image_measurement_groups()]
-    by_view = {group.tracking_identifier: group for group in groups}
+    by_view = {group.tracking_identifier: group for group in content.get_image_measurement_groups()}
     answers = {
         view: (group.get_qualitative_evaluations()[0].value.meaning, group.finding_type is not None)
         for view, group in by_view.items()
@@ -206,12 +227,20 @@ def test_a_capture_is_a_marked_copy(one: Any) -> None:
 
 
 def test_the_captures_show_what_they_say(one: Any) -> None:
-    """The summary: a dark band over white paper. The overlay: a dark band over the picture, which has colour."""
+    """The summary: a dark band over white paper. The view: a dark band over the picture, which has white boxes
+    on black and no colour.
+    """
     summary, overlay = (one.dataset(name).pixel_array for name in ("summary", "overlay-1"))
     assert summary[30, 5].max() < 120
     assert summary[65:70, 5].min() > 245
     assert (summary[80:] < 100).any()
-    assert np.ptp(overlay[60:].astype(int), axis=-1).max() > 60
+    assert np.ptp(overlay[60:].astype(int), axis=-1).max() < 40
+    x0, y0 = one.result.images[0].boxes_px[0][:2]
+    band = overlay.shape[0] - 440
+    edge = overlay[band + y0 - 3 : band + y0 + 4].mean(axis=-1)
+    assert edge.max(axis=0).max() > 230
+    assert edge.min() < 25
+    assert (x0, y0) != (0, 0)
 
 
 def test_our_captures_are_not_read_again(one: Any) -> None:
@@ -225,14 +254,16 @@ def test_our_captures_are_not_read_again(one: Any) -> None:
         assert refused.value.code == "no_pixels"
 
 
-def test_the_presentation_state_shows_the_region_on_the_original(one: Any) -> None:
+def test_the_presentation_state_shows_the_places_on_the_original(one: Any) -> None:
     dataset, source = one.dataset("gsps-1"), source_of(phantom_dicom())
-    (annotation,) = dataset.GraphicAnnotationSequence
-    assert annotation.ReferencedImageSequence[0].ReferencedSOPInstanceUID == source.SOPInstanceUID
-    (box,) = annotation.GraphicObjectSequence
-    x0, y0, x1, y1 = one.result.images[0].roi_px
-    assert list(box.GraphicData) == [x0, y0, x1, y0, x1, y1, x0, y1, x0, y0]
-    assert box.LineStyleSequence[0].LineDashingStyle == "SOLID"
+    annotation, second = dataset.GraphicAnnotationSequence
+    for marked, finding in zip((annotation, second), one.result.images[0].findings, strict=True):
+        assert marked.ReferencedImageSequence[0].ReferencedSOPInstanceUID == source.SOPInstanceUID
+        (box,) = marked.GraphicObjectSequence
+        x0, y0, x1, y1 = finding.box_px
+        assert list(box.GraphicData) == [x0, y0, x1, y0, x1, y1, x0, y1, x0, y0]
+        assert box.LineStyleSequence[0].LineDashingStyle == "SOLID"
+    assert "place 2 (31.0 %)" in second.TextObjectSequence[0].UnformattedTextValue
     assert "Signs of a fracture (83.0 %)" in annotation.TextObjectSequence[0].UnformattedTextValue
     (area,) = dataset.DisplayedAreaSelectionSequence
     assert list(area.DisplayedAreaBottomRightHandCorner) == [source.Columns, source.Rows]
@@ -355,8 +386,8 @@ def test_nothing_points_to_a_uid_that_another_picture_has_too(kit: Any, code: st
     assert {"sr", "overlay-1", "overlay-2", "gsps-2"} <= set(written.objects)
     for name in written.objects:
         assert _cited(written.dataset(name)) <= {"1.2.3.4.5"}
-    content = groups_of(written.dataset("sr"))
-    assert [group.tracking_identifier for group in content.get_image_measurement_groups()] == ["View 1"]
+    places = groups_of(written.dataset("sr")).get_planar_roi_measurement_groups()
+    assert {place.tracking_identifier.split(",")[0] for place in places} == {"View 2"}
     assert Reason(code).sentence in " ".join(texts_of(written.dataset("sr")))
 
 
@@ -377,8 +408,7 @@ def test_what_is_set_aside_is_in_no_object_but_the_pdf(kit: Any) -> None:
     for name in written.objects:
         assert "1.2.3.4.5" not in _cited(written.dataset(name))
     content = groups_of(written.dataset("sr"))
-    groups = [*content.get_planar_roi_measurement_groups(), *content.get_image_measurement_groups()]
-    assert [group.tracking_identifier for group in groups] == ["View 1"]
+    assert [group.tracking_identifier for group in content.get_image_measurement_groups()] == ["View 1"]
 
 
 def test_the_same_files_under_another_suspicion_are_other_objects(kit: Any, one: Any) -> None:
@@ -389,7 +419,7 @@ def test_the_same_files_under_another_suspicion_are_other_objects(kit: Any, one:
 def test_a_region_without_a_code_gets_one_of_ours(kit: Any) -> None:
     image = kit.source(phantom_dicom(), 1)
     dataset = kit.write(replace(image, result=replace(image.result, region="sesamoid"))).dataset("sr")
-    (group,) = groups_of(dataset).get_planar_roi_measurement_groups()
+    (group,) = groups_of(dataset).get_image_measurement_groups()
     value = group.finding_sites[0].value
     assert (value.value, value.scheme_designator, value.meaning) == ("sesamoid", "99FRACTUREAI", "sesamoid")
     assert dataset.CodingSchemeIdentificationSequence[0].CodingSchemeDesignator == "99FRACTUREAI"
@@ -402,5 +432,5 @@ def test_a_leg_is_coded_as_the_part_the_header_names_or_as_the_whole_limb(kit: A
     data = kit.edited(phantom_dicom(region="leg"), BodyPartExamined=body_part, AnatomicRegionSequence=None)
     image = kit.source(data, 1)
     dataset = kit.write(replace(image, result=replace(image.result, region="leg"))).dataset("sr")
-    (group,) = groups_of(dataset).get_planar_roi_measurement_groups()
+    (group,) = groups_of(dataset).get_image_measurement_groups()
     assert group.finding_sites[0].value.meaning == site

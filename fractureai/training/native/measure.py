@@ -14,17 +14,19 @@ _AT_ONCE = 16
 
 @torch.no_grad()
 def measure(network: SharedNetwork, held_out: Batch) -> dict[str, float]:
-    """Fracture AUC averaged over the regions, of the logit and of the dense map's peak; accuracy of the region."""
+    """Fracture AUC averaged over the regions, of the logit and of the map's peak; accuracy of the region."""
     network.eval()
+    device = network.head.weight.device
     parts = []
     for first in range(0, len(held_out.image), _AT_ONCE):
-        found = network(torch.from_numpy(held_out.image[first : first + _AT_ONCE, ..., 0]))
-        parts.append((found.fracture, found.region, found.dense.amax((1, 2))))
-    fracture, region, peak = (torch.cat(column).numpy() for column in zip(*parts, strict=True))
+        found = network(torch.from_numpy(held_out.image[first : first + _AT_ONCE]).to(device))
+        parts.append((found.logits.cpu(), found.cells.amax((1, 2)).cpu()))
+    logits, peak = (torch.cat(column).numpy() for column in zip(*parts, strict=True))
+    regions = peak.shape[1]
     return {
-        "val_auc": _macro(fracture, held_out),
+        "val_auc": _macro(logits[:, regions:], held_out),
         "val_auc_map": _macro(peak, held_out),
-        "val_region_accuracy": float(np.mean(region.argmax(1) == held_out.region)),
+        "val_region_accuracy": float(np.mean(logits[:, :regions].argmax(1) == held_out.region)),
     }
 
 
