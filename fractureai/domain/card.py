@@ -18,6 +18,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from fractureai.domain.canvas import Canvas
 from fractureai.errors import BrokenDeployment
 
+CARD_FILE, NETWORK_FILE = "card.json", "network.json"
+"""What the card of a model and that of a network are called in their folders."""
+
 _TRAINING_SUFFIXES = (".h5",)
 """Weights to train on from. They stay in the repository and are not installed; nothing that serves opens them."""
 

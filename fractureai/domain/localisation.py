@@ -12,6 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from fractureai.domain.scores import NetworkReading
+
 Floats = npt.NDArray[np.float32]
 
 _SAME_PLACE = 0.2
@@ -60,6 +62,15 @@ def candidates(cells: Floats, sides: Floats, stride_px: int, most: int) -> Candi
         if len(kept) < most and not any(shared(boxes[place], boxes[other]) > _SAME_PLACE for other in kept):
             kept.append(place)
     return Candidates(boxes[kept], cells[rows[kept], columns[kept]].astype(np.float32))
+
+
+def places(reading: NetworkReading, channel: int | None, most: int) -> Candidates:
+    """The boxes of a network's reading on the image that was read, px of it, not clipped; none without the channel."""
+    if channel is None or reading.cells is None or reading.sides is None:
+        return Candidates(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
+    stride_px = reading.placement.canvas.height_px // reading.cells.shape[0]
+    found = candidates(reading.cells[..., channel], reading.sides, stride_px, most)
+    return Candidates(reading.placement.to_image(found.boxes), found.logits)
 
 
 def shared(one: Floats, two: Floats) -> float:

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from fractureai.domain.calibration import sigmoid, softmax
 from fractureai.domain.card import ModelCard
-from fractureai.domain.localisation import candidates
+from fractureai.domain.localisation import places
 from fractureai.domain.scores import Box, FractureReading, ModelIdentity, NetworkReading, RegionReading
 from fractureai.inference.network import Network
 from fractureai.inference.scope import ScopeModel
@@ -72,13 +72,12 @@ class FractureReader:
         return 0.0 if channel is None or reading.cells is None else float(reading.cells[..., channel].max())
 
     def _boxes(self, reading: NetworkReading) -> tuple[Box, ...]:
-        rule, channel = self.card.localisation, self.card.network.cells
-        if rule is None or channel is None or reading.cells is None or reading.sides is None:
+        rule = self.card.localisation
+        if rule is None:
             return ()
-        stride_px = reading.placement.canvas.height_px // reading.cells.shape[0]
-        found = candidates(reading.cells[..., channel], reading.sides, stride_px, rule.most)
+        found = places(reading, self.card.network.cells, rule.most)
         x_limit, y_limit = reading.placement.image_width_px, reading.placement.image_height_px
-        boxes = np.clip(reading.placement.to_image(found.boxes), 0, [x_limit, y_limit, x_limit, y_limit])
+        boxes = np.clip(found.boxes, 0, [x_limit, y_limit, x_limit, y_limit])
         likely = [sigmoid(rule.slope * float(logit) + rule.intercept) for logit in found.logits]
         return tuple(
             Box((float(x0), float(y0), float(x1), float(y1)), probability)

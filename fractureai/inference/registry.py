@@ -7,11 +7,21 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from fractureai.domain.card import Card, ModelCard, NetworkCard, WeightFile, parse_card, serving_files
+from fractureai.domain.card import (
+    CARD_FILE,
+    NETWORK_FILE,
+    Card,
+    ModelCard,
+    NetworkCard,
+    WeightFile,
+    parse_card,
+    serving_files,
+)
 from fractureai.domain.ports import FractureModel, RegionModel
 from fractureai.domain.scores import ModelIdentity
 from fractureai.errors import BrokenDeployment
@@ -20,7 +30,6 @@ from fractureai.inference.network import Network
 from fractureai.inference.readers import FractureReader, RegionReader
 from fractureai.inference.scope import load_scope
 
-CARD_FILE, NETWORK_FILE = "card.json", "network.json"
 _CHUNK_BYTES = 1 << 20
 _INSTALL = "Copy the models there, or leave FRACTUREAI_MODELS_DIR out."
 
@@ -80,29 +89,36 @@ class ModelRegistry:
         """
         if self._find("region", None) is None:
             raise BrokenDeployment(f"No region model in {self._folder}. {_INSTALL}")
-        for name in self._known():
-            self._verify(name)
+        networks = {}
+        for name, (card, _) in self._known().items():
+            networks[card.network.name], _ = self._network_card(card)
+            self._check_files(name, serving_files(card.files))
+        for name, network in networks.items():
+            self._check_files(name, serving_files(network.files))
 
     def verify(self, name: str) -> None:
         """Check the files of a model and of its network, weights for training too where they are installed.
 
         Raises ``BrokenDeployment`` naming what is wrong.
         """
-        self._verify(name, also_training=True)
-
-    def _verify(self, name: str, *, also_training: bool = False) -> None:
         card, _ = self._known()[name]
-        network, digest = self.network(card.network.name)
-        if digest != card.network.sha256:
-            raise BrokenDeployment(
-                f"Model {name} was made for another network {card.network.name}. Install both together."
-            )
+        network, _ = self._network_card(card)
         for folder, files in ((name, card.files), (card.network.name, network.files)):
-            serving = serving_files(files)
-            for file_name, expected in files.items():
-                path = self._folder / folder / file_name
-                if file_name in serving or (also_training and path.exists()):
-                    _check(self._folder / folder, file_name, expected)
+            there = {file: entry for file, entry in files.items() if (self._folder / folder / file).exists()}
+            self._check_files(folder, serving_files(files) | there)
+
+    def _network_card(self, model: ModelCard) -> tuple[NetworkCard, str]:
+        """The card of a model's network and its hash. Raises ``BrokenDeployment`` if it is another one."""
+        network, digest = self.network(model.network.name)
+        if digest != model.network.sha256:
+            raise BrokenDeployment(
+                f"Model {model.name} was made for another network {model.network.name}. Install both together."
+            )
+        return network, digest
+
+    def _check_files(self, folder: str, files: Mapping[str, WeightFile]) -> None:
+        for file_name, expected in files.items():
+            _check(self._folder / folder, file_name, expected)
 
     def warm(self) -> None:
         """Load every model and run each network once, so that the first study does not wait for it."""
@@ -140,7 +156,7 @@ class ModelRegistry:
 
     def _load(self, name: str) -> RegionReader | FractureReader:
         card, identity = self._known()[name]
-        self._verify(name)
+        self._check_files(name, serving_files(card.files))
         network = self._network(card)
         if card.scope is None:
             return FractureReader(card, identity, network)
@@ -149,8 +165,9 @@ class ModelRegistry:
     def _network(self, model: ModelCard) -> Network:
         """One in memory for all models that name it."""
         name = model.network.name
+        card, digest = self._network_card(model)
         if name not in self._networks:
-            card, digest = self.network(name)
+            self._check_files(name, serving_files(card.files))
             self._networks[name] = Network(card, digest, self._engine_factory(self._folder / name, card))
         network = self._networks[name]
         cells, localised = model.network.cells, len(network.card.localised)

@@ -9,16 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fractureai.domain.card import ModelCard, NetworkCard, parse_card
+from fractureai.domain.card import CARD_FILE, NETWORK_FILE, ModelCard, NetworkCard, parse_card
 from fractureai.errors import BrokenDeployment
-
-CARD, NETWORK = "card.json", "network.json"
 
 
 def read_cards(folder: Path) -> dict[str, ModelCard]:
     """Every card of a folder of models, by name; the files beside them are not looked at."""
     cards = {}
-    for path in sorted(folder.glob(f"*/{CARD}")):
+    for path in sorted(folder.glob(f"*/{CARD_FILE}")):
         card, _ = parse_card(path.read_bytes(), ModelCard)
         cards[path.parent.name] = card
     if not cards:
@@ -36,7 +34,7 @@ def write_card(folder: Path, card: ModelCard | NetworkCard) -> None:
 
     The same card gives the same bytes.
     """
-    name = CARD if isinstance(card, ModelCard) else NETWORK
+    name = CARD_FILE if isinstance(card, ModelCard) else NETWORK_FILE
     text = json.dumps(card.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
     folder.mkdir(parents=True, exist_ok=True)
     scratch = folder / f".{name}.new"
@@ -58,10 +56,10 @@ def copy_files(models: Path, target: Path, card: ModelCard) -> None:
     own.mkdir(parents=True, exist_ok=True)
     for name in card.files:
         shutil.copyfile(models / card.name / name, own / name)
-    network, _ = parse_card((models / card.network.name / NETWORK).read_bytes(), NetworkCard)
+    network, _ = parse_card((models / card.network.name / NETWORK_FILE).read_bytes(), NetworkCard)
     shared = target / card.network.name
     shared.mkdir(parents=True, exist_ok=True)
-    for name in (NETWORK, *network.files):
+    for name in (NETWORK_FILE, *network.files):
         shutil.copyfile(models / card.network.name / name, shared / name)
 
 

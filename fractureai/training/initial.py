@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from fractureai.domain.card import NETWORK_FILE
 from fractureai.errors import BrokenDeployment
 from fractureai.training.runs import CONFIG
 
@@ -90,7 +91,7 @@ def read_initial(choice: str, run: Path) -> InitialWeights | None:
 
 def _outputs_of(weights: Path) -> tuple[str, ...]:
     """What the logits mean, by what lies beside the weights: a network's card or a run's settings."""
-    for name in ("network.json", CONFIG):
+    for name in (NETWORK_FILE, CONFIG):
         beside = weights.with_name(name)
         if beside.is_file():
             told = json.loads(beside.read_text(encoding="utf-8"))

@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from fractureai.domain.card import InputSpec, ModelCard, NetworkCard
+from fractureai.domain.card import NETWORK_FILE, InputSpec, ModelCard, NetworkCard
 from fractureai.inference.scope import ScopeModel, save_scope
 from fractureai.training import export
 from fractureai.training import network as net
 from fractureai.training.architecture import FEATURES, NetworkSpec
-from fractureai.training.card_files import NETWORK, file_entry, write_card
+from fractureai.training.card_files import file_entry, write_card
 from fractureai.training.datasets.fracatlas import CITATION
 from fractureai.training.datasets.values import SPLITS, Dataset
 
@@ -131,7 +131,7 @@ def _write_network(weights: Path, what: Package, target: Path) -> str:
         }
     )
     write_card(target, card)
-    return hashlib.sha256((target / NETWORK).read_bytes()).hexdigest()
+    return hashlib.sha256((target / NETWORK_FILE).read_bytes()).hexdigest()
 
 
 def _models(what: Package, digest: str) -> dict[str, dict[str, Any]]:

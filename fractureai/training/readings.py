@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from fractureai.domain.calibration import sigmoid
 from fractureai.domain.card import ModelCard
-from fractureai.domain.localisation import candidates
+from fractureai.domain.localisation import places
 from fractureai.domain.ports import FractureModel, Models
 from fractureai.domain.radiograph import Radiograph
 from fractureai.domain.scores import Box, NetworkReading
@@ -117,21 +118,19 @@ def _boxes(raw: RawReading, model: FractureModel) -> tuple[Box, ...]:
     rule = model.card.localisation
     if rule is None:
         return ()
-    likely = 1 / (1 + np.exp(-(rule.slope * found[1] + rule.intercept)))
     return tuple(
-        Box((float(x0), float(y0), float(x1), float(y1)), float(probability))
-        for (x0, y0, x1, y1), probability in zip(found[0], likely, strict=True)
+        Box((float(x0), float(y0), float(x1), float(y1)), sigmoid(rule.slope * float(logit) + rule.intercept))
+        for (x0, y0, x1, y1), logit in zip(*found, strict=True)
     )
 
 
 def candidate_boxes(raw: RawReading, card: ModelCard) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Boxes ``(n, 4)`` px of the file and their logits ``(n,)``, strongest first; none without a localisation head."""
-    reading, channel = raw.of_fracture, card.network.cells
-    if reading is None or channel is None or reading.cells is None or reading.sides is None:
+    reading = raw.of_fracture
+    if reading is None:
         return np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
-    stride_px = reading.placement.canvas.height_px // reading.cells.shape[0]
-    found = candidates(reading.cells[..., channel], reading.sides, stride_px, _MOST_CANDIDATES)
-    return (reading.placement.to_image(found.boxes) * _gain(raw, reading)).astype(np.float32), found.logits
+    found = places(reading, card.network.cells, _MOST_CANDIDATES)
+    return (found.boxes * _gain(raw, reading)).astype(np.float32), found.logits
 
 
 def _peak(raw: RawReading, attention: npt.NDArray[np.float32]) -> tuple[float, float] | None:
